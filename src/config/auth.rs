@@ -1,0 +1,74 @@
+//! `[auth]`: sign-up, sign-in and tokens.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{ByteSize, duration};
+
+/// Whether a new account must prove its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verify {
+    /// A code is sent and must be returned.
+    Required,
+    /// New accounts are verified at once.
+    Auto,
+}
+
+/// Who may create a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signup {
+    /// Anyone.
+    Open,
+    /// Nobody; the operator makes networks.
+    Closed,
+}
+
+/// Settings of accounts and tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Whether a new account must prove its address.
+    pub verify: Verify,
+    /// Who may create a network.
+    pub signup: Signup,
+    /// Lifetime of a token.
+    #[serde(with = "duration")]
+    pub token_lifetime: Duration,
+    /// Whether a token past its lifetime is refused.
+    pub enforce_expiry: bool,
+    /// Whether a client token may create an auth code, which logs in as the user.
+    pub code_from_client_token: bool,
+    /// Shortest network name, in bytes.
+    pub network_name_min: usize,
+    /// Memory of one Argon2id hash.
+    pub argon2_memory: ByteSize,
+    /// Passes of one Argon2id hash.
+    pub argon2_passes: u32,
+    /// Base of the links in mails, e.g. `https://example.org`.
+    pub web_base: String,
+    /// Attempt limits on passwords, codes and messages; loopback is not exempt from these.
+    pub attempt_limits: bool,
+    /// Accounts without any sign-in method per address bucket and day; loopback is exempt; 0 for no limit.
+    pub anonymous_per_day: u32,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            verify: Verify::Required,
+            signup: Signup::Open,
+            token_lifetime: Duration::from_secs(365 * 86_400),
+            enforce_expiry: true,
+            code_from_client_token: false,
+            network_name_min: 5,
+            argon2_memory: ByteSize::mib(32),
+            argon2_passes: 3,
+            web_base: "http://127.0.0.1:8080".into(),
+            attempt_limits: true,
+            anonymous_per_day: 5,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `[http]`: the TCP listener of the API and the WebSocket relay.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{ByteSize, duration};
+
+/// Settings of the API listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address of the listener for the API and the WebSocket relay; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Networks whose forwarding headers are believed, as `address/bits`.
+    pub trusted_proxies: Vec<String>,
+    /// `Access-Control-Allow-Origin` of every answer.
+    pub cors_origin: String,
+    /// Path prefix in front of every route, for clients that carry an environment secret; empty for none.
+    pub path_prefix: String,
+    /// Largest request body of an ordinary route.
+    pub body_limit: ByteSize,
+    /// Time for the TLS handshake and for the headers of a request.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// Time for one request, WebSocket sessions excepted.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    /// TCP connections accepted at once.
+    pub max_connections: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            trusted_proxies: vec!["127.0.0.0/8".into(), "::1/128".into()],
+            cors_origin: "*".into(),
+            path_prefix: String::new(),
+            body_limit: ByteSize::mib(1),
+            header_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(15),
+            max_connections: 131_072,
+        }
+    }
+}

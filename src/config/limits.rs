@@ -1,0 +1,21 @@
+//! `[limits]`: numbers the product promises.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits per network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Active top-level clients of a network; 0 for no limit.
+    pub clients_per_network: usize,
+    /// Active clients derived from one top-level client; 0 for no limit.
+    pub derived_per_client: usize,
+    /// Live auth codes of a network.
+    pub auth_codes_per_network: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { clients_per_network: 128, derived_per_client: 1024, auth_codes_per_network: 500 }
+    }
+}

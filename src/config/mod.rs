@@ -1,0 +1,46 @@
+//! Settings: one file per section, each `Default` being the documented default in `config.toml`.
+//!
+//! Order: defaults, the file named by `--config`, the environment (`WARREN__SECTION__KEY`), the command line.
+//! Plain data: it uses nothing else of this crate.
+
+use serde::{Deserialize, Serialize};
+
+pub mod auth;
+pub mod contracts;
+pub mod geoip;
+pub mod http;
+pub mod limits;
+pub mod mail;
+pub mod relay;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+pub mod units;
+
+/// Every setting of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The JSON API and the WebSocket relay, on one TCP listener.
+    pub http: http::Http,
+    /// The frame relay.
+    pub relay: relay::Relay,
+    /// Certificates.
+    pub tls: tls::Tls,
+    /// Where state lives.
+    pub store: store::Store,
+    /// Sign-up, sign-in, tokens.
+    pub auth: auth::Auth,
+    /// Verification codes and notices.
+    pub mail: mail::Mail,
+    /// What a network is granted.
+    pub plan: contracts::Plan,
+    /// Permission to transfer.
+    pub contracts: contracts::Contracts,
+    /// Numbers the product promises.
+    pub limits: limits::Limits,
+    /// Where addresses are.
+    pub geoip: geoip::GeoIp,
+    /// Metrics, health, logs.
+    pub telemetry: telemetry::Telemetry,
+}

@@ -1,0 +1,24 @@
+//! What the product does: operations over one store transaction, and the ledger.
+//!
+//! No sockets, no HTTP and no clock of its own. An [`operation::Operation`] is a small struct of inputs; the
+//! [`service::Service`] runs it, commits, and only then hands its effects on.
+
+pub mod auth;
+pub mod balance;
+pub mod caller;
+pub mod client;
+pub mod client_key;
+pub mod contract;
+pub mod device;
+pub mod effect;
+pub mod error;
+pub mod location;
+pub mod network;
+pub mod operation;
+pub mod password;
+pub mod peer;
+pub mod presence;
+pub mod provide;
+pub mod provider;
+pub mod service;
+pub mod token;

@@ -1,0 +1,3 @@
+//! Every table, declared once: number, name, key, value. This file is the schema; `migration` changes it.
+//!
+//! Numbers 1 to 99 are accounts, 100 to 199 what comes and goes, 200 to 299 the ledger. A number is never reused.

@@ -1,0 +1,178 @@
+//! Instants, clocks and the date form that clients parse.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Unix time in milliseconds, UTC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+/// Milliseconds in a day.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+impl Timestamp {
+    /// The earliest instant.
+    pub const ZERO: Timestamp = Timestamp(0);
+
+    /// From unix milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// From unix seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs * 1000)
+    }
+
+    /// Unix milliseconds.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole unix seconds.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Time since `earlier`, zero when that lies ahead.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This instant moved back, not before zero.
+    pub fn before(self, by: Duration) -> Timestamp {
+        Self(self.0.saturating_sub(by.as_millis() as u64))
+    }
+
+    /// 00:00 UTC of this instant's day.
+    pub fn start_of_day(self) -> Timestamp {
+        Self(self.0 - self.0 % DAY.as_millis() as u64)
+    }
+
+    /// Days since 1970-01-01.
+    pub fn day_number(self) -> u32 {
+        (self.0 / DAY.as_millis() as u64) as u32
+    }
+
+    /// RFC 3339 in UTC with the fraction it has, e.g. `2026-01-02T03:04:05.678Z`: the form Go clients parse.
+    pub fn to_rfc3339(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0 as i64) {
+            Ok(timestamp) => timestamp.to_string(),
+            Err(_) => jiff::Timestamp::MAX.to_string(),
+        }
+    }
+
+    /// Reads RFC 3339; the fraction below a millisecond is cut off.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let timestamp: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(timestamp.as_millisecond()).ok().map(Self)
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+    fn add(self, by: Duration) -> Timestamp {
+        Self(self.0.saturating_add(by.as_millis() as u64))
+    }
+}
+
+impl Sub<Timestamp> for Timestamp {
+    type Output = Duration;
+    fn sub(self, earlier: Timestamp) -> Duration {
+        self.since(earlier)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_rfc3339())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_rfc3339())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse_rfc3339(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
+    }
+}
+
+/// Where the time comes from: the system, or a test that sets it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<AtomicU64>>);
+
+impl Clock {
+    /// The system clock.
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A clock that stands still until [`Clock::advance`] moves it.
+    pub fn manual(at: Timestamp) -> Self {
+        Self(Some(Arc::new(AtomicU64::new(at.0))))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Some(millis) => Timestamp(millis.load(Ordering::Relaxed)),
+            None => {
+                let since_epoch =
+                    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                Timestamp(since_epoch.as_millis() as u64)
+            }
+        }
+    }
+
+    /// Moves a manual clock forward; the system clock goes its own way.
+    pub fn advance(&self, by: Duration) {
+        if let Some(millis) = &self.0 {
+            millis.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_round_trips_and_drops_an_empty_fraction() {
+        let at = Timestamp::from_millis(1_767_322_845_678);
+        assert_eq!(at.to_rfc3339(), "2026-01-02T03:00:45.678Z");
+        assert_eq!(Timestamp::parse_rfc3339(&at.to_rfc3339()), Some(at));
+        assert_eq!(Timestamp::from_secs(0).to_rfc3339(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn manual_clock_moves_only_when_told() {
+        let clock = Clock::manual(Timestamp::from_secs(5));
+        assert_eq!(clock.now(), Timestamp::from_secs(5));
+        clock.clone().advance(Duration::from_secs(2));
+        assert_eq!(clock.now(), Timestamp::from_secs(7));
+    }
+
+    #[test]
+    fn days_start_at_midnight_utc() {
+        let at = Timestamp::from_millis(86_400_000 * 3 + 5);
+        assert_eq!(at.start_of_day(), Timestamp::from_millis(86_400_000 * 3));
+        assert_eq!(at.day_number(), 3);
+    }
+}
