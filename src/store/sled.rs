@@ -43,7 +43,7 @@ impl SledStore {
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
         let path = &settings.path;
         let (database, tree) = open_database(settings)?;
-        migration::migrate(&tree, path)?;
+        migration::migrate(&tree, &database.open_tree("about").map_err(failed)?, path)?;
         let file = File::open(path.join("db")).map_err(|error| StoreError::Failed(error.to_string()))?;
         let has_failed = Arc::new(AtomicBool::new(false));
         let (submit, queue) = sync_channel(QUEUE_COMMITS);
