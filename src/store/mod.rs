@@ -16,8 +16,9 @@ pub mod sled;
 pub mod table;
 pub mod tables;
 pub mod transaction;
+mod watermark;
 
-/// A stored key: two bytes of table number, then the table's own key.
+/// A stored key: two bytes of table number, then the table's own key. Table 0 is the engine's own.
 pub type Key = Vec<u8>;
 
 /// Which commit wrote a row. Compared for equality only; never 0 for a row that exists.

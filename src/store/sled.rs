@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::watermark::{BATCH_KEY, Watermark};
 use super::{Commit, CommitFuture, Committed, Key, Row, Store, StoreError, Version, migration};
 use crate::config::store::Store as Settings;
 use crate::time::Clock;
@@ -45,12 +46,14 @@ impl SledStore {
         let (database, tree) = open_database(settings)?;
         migration::migrate(&tree, &database.open_tree("about").map_err(failed)?, path)?;
         let file = File::open(path.join("db")).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let watermark = Watermark::open(&tree, path)?;
         let has_failed = Arc::new(AtomicBool::new(false));
         let (submit, queue) = sync_channel(QUEUE_COMMITS);
         let committer = Committer {
             _database: database,
             tree: tree.clone(),
             file,
+            watermark,
             // Versions are compared within one process only; the clock keeps those of earlier ones apart.
             last_version: Clock::system().now().as_millis() << 20,
             has_failed: Arc::clone(&has_failed),
@@ -91,10 +94,16 @@ impl Store for SledStore {
             _ => Bound::Included(prefix),
         };
         let mut rows = Vec::new();
-        for entry in self.tree.range::<&[u8], _>((from, Bound::Unbounded)).take(limit) {
+        for entry in self.tree.range::<&[u8], _>((from, Bound::Unbounded)) {
+            if rows.len() == limit {
+                break;
+            }
             let (key, stored) = entry.map_err(failed)?;
             if !key.starts_with(prefix) {
                 break;
+            }
+            if key == BATCH_KEY {
+                continue;
             }
             rows.push((key.to_vec(), decode_row(&stored)?));
         }
@@ -123,6 +132,7 @@ struct Committer {
     _database: sled::Db,
     tree: sled::Tree,
     file: File,
+    watermark: Watermark,
     last_version: u64,
     has_failed: Arc<AtomicBool>,
 }
@@ -193,8 +203,9 @@ impl Committer {
         }
     }
 
-    fn write(&self, overlay: Overlay) -> Result<(), StoreError> {
+    fn write(&mut self, overlay: Overlay) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
+        batch.insert(&BATCH_KEY, &self.watermark.next().to_be_bytes());
         for (key, (version, value)) in overlay {
             match value {
                 Some(value) => {
@@ -208,7 +219,8 @@ impl Committer {
         }
         self.tree.apply_batch(batch).map_err(failed)?;
         self.tree.flush().map_err(failed)?;
-        self.file.sync_data().map_err(|error| StoreError::Failed(error.to_string()))
+        let synced = self.file.sync_data().and_then(|()| self.watermark.synced());
+        synced.map_err(|error| StoreError::Failed(error.to_string()))
     }
 }
 

@@ -53,18 +53,53 @@ async fn the_folder_is_for_its_owner_only() {
 
 #[tokio::test]
 async fn a_damaged_file_is_refused_and_not_repaired_behind_ones_back() {
+    refuses_after(|file, length| {
+        for offset in (0..length).step_by(997) {
+            file.seek(SeekFrom::Start(offset)).unwrap();
+            file.write_all(&[0x5a; 16]).unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_end_is_refused_as_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let store = SledStore::open(&settings).unwrap();
+    fill(&store).await;
+    drop(store);
+    let older = folder.path().join("older");
+    std::fs::create_dir(&older).unwrap();
+    for name in ["conf", "db"] {
+        std::fs::copy(settings.path.join(name), older.join(name)).unwrap();
+    }
+    let store = SledStore::open(&settings).unwrap();
+    fill(&store).await;
+    drop(store);
+    for name in ["conf", "db"] {
+        std::fs::copy(older.join(name), settings.path.join(name)).unwrap();
+    }
+    let error = SledStore::open(&settings).map(drop).unwrap_err();
+    assert!(error.to_string().contains("2000 batches of commits are missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_cut_in_half_is_refused() {
+    refuses_after(|file, length| file.set_len(length / 2).unwrap()).await;
+}
+
+/// Fills a folder, harms its database file, and expects the refusal.
+async fn refuses_after(harm: impl Fn(&mut std::fs::File, u64)) {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(&folder);
     let store = SledStore::open(&settings).unwrap();
     fill(&store).await;
     drop(store);
     let path = settings.path.join("db");
-    let length = std::fs::metadata(&path).unwrap().len();
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    for offset in (0..length).step_by(997) {
-        file.seek(SeekFrom::Start(offset)).unwrap();
-        file.write_all(&[0x5a; 16]).unwrap();
-    }
+    let length = file.metadata().unwrap().len();
+    harm(&mut file, length);
     drop(file);
     let error = SledStore::open(&settings).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Damaged(..)), "{error}");
