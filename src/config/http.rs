@@ -1,10 +1,11 @@
 //! `[http]`: the TCP listener of the API and the WebSocket relay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::address_range::AddressRange;
 use super::units::{ByteSize, duration};
 
 /// Settings of the API listener.
@@ -14,7 +15,7 @@ pub struct Http {
     /// Address of the listener for the API and the WebSocket relay; port 0 picks a free one.
     pub listen: SocketAddr,
     /// Networks whose forwarding headers are believed, as `address/bits`.
-    pub trusted_proxies: Vec<String>,
+    pub trusted_proxies: Vec<AddressRange>,
     /// `Access-Control-Allow-Origin` of every answer.
     pub cors_origin: String,
     /// Path prefix in front of every route, for clients that carry an environment secret; empty for none.
@@ -35,7 +36,10 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            trusted_proxies: vec!["127.0.0.0/8".into(), "::1/128".into()],
+            trusted_proxies: AddressRange::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8)
+                .into_iter()
+                .chain(AddressRange::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128))
+                .collect(),
             cors_origin: "*".into(),
             path_prefix: String::new(),
             body_limit: ByteSize::mib(1),

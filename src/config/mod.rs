@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod address_range;
 pub mod auth;
 pub mod contracts;
 pub mod geoip;
