@@ -28,8 +28,14 @@ pub struct Http {
     /// Time for one request, WebSocket sessions excepted.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
-    /// TCP connections accepted at once.
+    /// Time after which a connection without a request is closed, WebSocket sessions excepted.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// TCP connections open at once, WebSocket sessions included; more are closed as they come.
     pub max_connections: usize,
+    /// Time that requests and transports get to end when the server stops.
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
 }
 
 impl Default for Http {
@@ -45,7 +51,9 @@ impl Default for Http {
             body_limit: ByteSize::mib(1),
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(120),
             max_connections: 131_072,
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }

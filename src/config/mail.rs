@@ -56,6 +56,8 @@ pub struct Mail {
     /// Time for one attempt; three are made.
     #[serde(with = "duration")]
     pub timeout: Duration,
+    /// Messages waiting to be sent; more are dropped and counted.
+    pub queue: usize,
 }
 
 impl Default for Mail {
@@ -71,6 +73,7 @@ impl Default for Mail {
             from: "warren@localhost".into(),
             product: "Warren".into(),
             timeout: Duration::from_secs(10),
+            queue: 1024,
         }
     }
 }

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 pub mod address_range;
 pub mod auth;
+pub mod check;
 pub mod contracts;
 pub mod geoip;
 pub mod http;
 pub mod limits;
+pub mod load;
 pub mod mail;
 pub mod relay;
 pub mod store;

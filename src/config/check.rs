@@ -1,0 +1,260 @@
+//! Settings that must agree with each other, and values that their type alone does not rule out.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Config;
+use super::mail::MailMode;
+use super::tls::TlsMode;
+
+/// Clients of every age close a transport that was silent for this long (`connect/transport.go`).
+const CLIENT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Longest network name; the shortest must leave room.
+const LONGEST_NETWORK_NAME: usize = 50;
+
+/// One thing that is wrong, and the key to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The dotted key.
+    pub key: &'static str,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.text)
+    }
+}
+
+/// Everything that is wrong with the settings; empty when they can be used.
+pub fn check(config: &Config) -> Vec<Complaint> {
+    let mut complaints = Complaints(Vec::new());
+    complaints.http(config);
+    complaints.relay(config);
+    complaints.tls(config);
+    complaints.accounts(config);
+    complaints.mail(config);
+    complaints.geoip(config);
+    complaints.telemetry(config);
+    complaints.0
+}
+
+struct Complaints(Vec<Complaint>);
+
+impl Complaints {
+    fn unless(&mut self, is_fine: bool, key: &'static str, text: impl Into<String>) {
+        if !is_fine {
+            self.0.push(Complaint { key, text: text.into() });
+        }
+    }
+
+    fn positive(&mut self, count: usize, key: &'static str) {
+        self.unless(count > 0, key, "must be at least 1");
+    }
+
+    fn lasting(&mut self, duration: Duration, key: &'static str) {
+        self.unless(!duration.is_zero(), key, "must be longer than 0s");
+    }
+
+    fn http(&mut self, config: &Config) {
+        let http = &config.http;
+        for range in &http.trusted_proxies {
+            self.unless(is_range(range), "http.trusted_proxies", format!("holds '{range}'; write address/bits"));
+        }
+        let prefix = &http.path_prefix;
+        let is_path = prefix.is_empty() || prefix.starts_with('/') && !prefix.ends_with('/') && is_plain(prefix);
+        self.unless(is_path, "http.path_prefix", format!("is '{prefix}'; write /name, or nothing"));
+        self.unless(
+            !http.cors_origin.is_empty() && is_plain(&http.cors_origin),
+            "http.cors_origin",
+            "must be * or one origin such as https://app.example.org",
+        );
+        self.unless(http.body_limit.0 > 0, "http.body_limit", "must be at least 1B");
+        self.lasting(http.header_timeout, "http.header_timeout");
+        self.lasting(http.request_timeout, "http.request_timeout");
+        self.lasting(http.idle_timeout, "http.idle_timeout");
+        self.positive(http.max_connections, "http.max_connections");
+        let is_shared = http.listen == config.telemetry.listen && http.listen.port() != 0;
+        self.unless(!is_shared, "telemetry.listen", "is the address of http.listen; give it another port");
+    }
+
+    fn relay(&mut self, config: &Config) {
+        let relay = &config.relay;
+        self.lasting(relay.keepalive, "relay.keepalive");
+        self.unless(
+            relay.keepalive < CLIENT_PATIENCE,
+            "relay.keepalive",
+            "must be shorter than 15s, after which clients give a silent transport up",
+        );
+        self.unless(
+            relay.keepalive < relay.read_timeout,
+            "relay.read_timeout",
+            "must be longer than relay.keepalive, or idle transports are closed",
+        );
+        self.lasting(relay.write_timeout, "relay.write_timeout");
+        self.lasting(relay.auth_timeout, "relay.auth_timeout");
+        self.positive(relay.max_unauthenticated, "relay.max_unauthenticated");
+        self.positive(relay.transports_per_client, "relay.transports_per_client");
+        self.positive(relay.outbox_frames, "relay.outbox_frames");
+        self.unless(
+            relay.outbox_bytes.0 >= 4096,
+            "relay.outbox_bytes",
+            "must be at least 4KiB, the size of the largest frame",
+        );
+        self.positive(relay.destinations_per_client, "relay.destinations_per_client");
+        self.positive(config.contracts.open_per_client, "contracts.open_per_client");
+        self.positive(config.contracts.open_per_pair, "contracts.open_per_pair");
+    }
+
+    fn tls(&mut self, config: &Config) {
+        let tls = &config.tls;
+        if tls.mode == TlsMode::Files {
+            self.file(&tls.certificate, "tls.certificate", "the PEM chain that tls.mode = \"files\" needs");
+            self.file(&tls.key, "tls.key", "the PEM key that tls.mode = \"files\" needs");
+        } else {
+            self.unless(!tls.names.is_empty(), "tls.names", "must hold a name for the self-signed certificate");
+        }
+    }
+
+    fn file(&mut self, path: &Path, key: &'static str, purpose: &str) {
+        let state = if path.as_os_str().is_empty() {
+            format!("is empty; name {purpose}")
+        } else {
+            format!("names {}, which is not a file; name {purpose}", path.display())
+        };
+        self.unless(path.is_file(), key, state);
+    }
+
+    fn accounts(&mut self, config: &Config) {
+        let auth = &config.auth;
+        self.lasting(auth.token_lifetime, "auth.token_lifetime");
+        self.unless(
+            (1..=LONGEST_NETWORK_NAME).contains(&auth.network_name_min),
+            "auth.network_name_min",
+            format!("must be between 1 and {LONGEST_NETWORK_NAME}"),
+        );
+        // Argon2 takes whole KiB, at least 8 per lane, in 32 bits.
+        let kib = auth.argon2_memory.0 / 1024;
+        let is_possible = (8..=u64::from(u32::MAX)).contains(&kib);
+        self.unless(is_possible, "auth.argon2_memory", "must be at least 8KiB and below 4TiB");
+        self.positive(auth.argon2_passes as usize, "auth.argon2_passes");
+        let is_link = ["http://", "https://"].iter().any(|scheme| auth.web_base.starts_with(scheme));
+        self.unless(is_link, "auth.web_base", "must start with http:// or https://");
+    }
+
+    fn mail(&mut self, config: &Config) {
+        let mail = &config.mail;
+        if mail.mode != MailMode::Smtp {
+            return;
+        }
+        self.unless(!mail.smtp_host.is_empty(), "mail.smtp_host", "must name the server that takes messages");
+        self.unless(mail.smtp_port != 0, "mail.smtp_port", "must not be 0");
+        let is_address = mail.from.parse::<lettre::Address>().is_ok();
+        self.unless(is_address, "mail.from", format!("is '{}', which is not a mail address", mail.from));
+        self.lasting(mail.timeout, "mail.timeout");
+        self.positive(mail.queue, "mail.queue");
+        self.unless(
+            mail.smtp_user.is_empty() == mail.smtp_password.is_empty(),
+            "mail.smtp_password",
+            "and mail.smtp_user belong together; set both or neither",
+        );
+    }
+
+    fn geoip(&mut self, config: &Config) {
+        let geoip = &config.geoip;
+        if !geoip.path.as_os_str().is_empty() {
+            self.file(&geoip.path, "geoip.path", "an MMDB file, or nothing");
+        }
+        for entry in &geoip.overrides {
+            let range = &entry.range;
+            self.unless(is_range(range), "geoip.overrides", format!("holds range '{range}'; write address/bits"));
+            let country = &entry.country;
+            self.unless(
+                is_country(country),
+                "geoip.overrides",
+                format!("holds country '{country}'; write two letters"),
+            );
+        }
+        let country = &geoip.default.country;
+        let is_fine = country.is_empty() || is_country(country);
+        self.unless(is_fine, "geoip.default.country", format!("is '{country}'; write two letters, or nothing"));
+    }
+
+    fn telemetry(&mut self, config: &Config) {
+        let filter = &config.telemetry.log_filter;
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
+            self.unless(false, "telemetry.log_filter", format!("is '{filter}', which is not a filter: {error}"));
+        }
+    }
+}
+
+/// `address/bits`.
+fn is_range(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u8>()) else { return false };
+    bits <= if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn is_country(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Printable and without spaces, so that it can stand in a header or a path.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::units::ByteSize;
+    use super::*;
+
+    /// The keys complained of after a change to the defaults.
+    fn keys(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+        let mut config = Config::default();
+        change(&mut config);
+        check(&config).into_iter().map(|complaint| complaint.key).collect()
+    }
+
+    #[test]
+    fn the_defaults_agree() {
+        assert_eq!(check(&Config::default()), []);
+    }
+
+    #[test]
+    fn each_disagreement_names_its_key() {
+        assert_eq!(keys(|config| config.http.trusted_proxies = vec!["10.0.0.0".into()]), ["http.trusted_proxies"]);
+        assert_eq!(keys(|config| config.http.trusted_proxies = vec!["10.0.0.0/33".into()]), ["http.trusted_proxies"]);
+        assert_eq!(keys(|config| config.http.path_prefix = "secret/".into()), ["http.path_prefix"]);
+        assert_eq!(keys(|config| config.http.max_connections = 0), ["http.max_connections"]);
+        assert_eq!(keys(|config| config.telemetry.listen = config.http.listen), ["telemetry.listen"]);
+        assert_eq!(keys(|config| config.telemetry.log_filter = "warren=loud".into()), ["telemetry.log_filter"]);
+        assert_eq!(keys(|config| config.relay.read_timeout = Duration::from_secs(1)), ["relay.read_timeout"]);
+        assert_eq!(keys(|config| config.relay.keepalive = Duration::from_secs(20)), ["relay.keepalive"]);
+        assert_eq!(keys(|config| config.relay.outbox_bytes = ByteSize(100)), ["relay.outbox_bytes"]);
+        assert_eq!(keys(|config| config.tls.mode = TlsMode::Files), ["tls.certificate", "tls.key"]);
+        assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
+        assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);
+        assert_eq!(keys(|config| config.auth.argon2_memory = ByteSize(100)), ["auth.argon2_memory"]);
+        assert_eq!(keys(|config| config.geoip.default.country = "Germany".into()), ["geoip.default.country"]);
+        assert_eq!(keys(|config| config.geoip.path = "/nowhere".into()), ["geoip.path"]);
+    }
+
+    #[test]
+    fn mail_settings_matter_only_when_mail_is_sent() {
+        let spoil = |config: &mut Config| {
+            config.mail.from = "nobody".into();
+            config.mail.smtp_user = "ada".into();
+        };
+        assert!(keys(spoil).is_empty());
+        let sent = |config: &mut Config| {
+            spoil(config);
+            config.mail.mode = MailMode::Smtp;
+        };
+        assert_eq!(keys(sent), ["mail.from", "mail.smtp_password"]);
+    }
+}
