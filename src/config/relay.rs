@@ -50,6 +50,10 @@ pub struct Relay {
     /// How long a transport must have lived before the client counts as present.
     #[serde(with = "duration")]
     pub announce_delay: Duration,
+    /// How long a client without transport still shows to the peers of its network; keep it above 30s, because peers
+    /// drop their direct streams when it ends, and not above `resident_linger`.
+    #[serde(with = "duration")]
+    pub peer_grace: Duration,
 }
 
 impl Default for Relay {
@@ -71,6 +75,7 @@ impl Default for Relay {
             contract_linger: Duration::from_secs(300),
             resident_linger: Duration::from_secs(300),
             announce_delay: Duration::from_secs(5),
+            peer_grace: Duration::from_secs(60),
         }
     }
 }

@@ -22,4 +22,6 @@ pub mod presence;
 pub mod provide;
 pub mod provider;
 pub mod service;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod token;

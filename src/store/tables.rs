@@ -7,3 +7,6 @@
 //! | 60 | clients | client | `domain/client.rs` |
 //! | 61 | network_clients | network, client | `domain/client.rs` |
 //! | 62 | derived_clients | source client, client | `domain/client.rs` |
+//! | 63 | devices | device | `domain/device.rs` |
+//! | 64 | client_keys | client | `domain/client_key.rs` |
+//! | 65 | tls_chains | client | `domain/client_key.rs` |
