@@ -6,6 +6,7 @@
 //! It uses nothing of the server: the same code runs against any server of the protocol.
 
 pub mod api;
+pub mod contracts;
 pub mod dial;
 pub mod link;
 pub mod tls;
