@@ -21,6 +21,7 @@ pub mod peer;
 pub mod presence;
 pub mod provide;
 pub mod provider;
+pub mod secret_file;
 pub mod service;
 #[cfg(test)]
 pub(crate) mod testing;
