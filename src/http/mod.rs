@@ -1,1 +1,25 @@
-//! TODO
+//! The HTTP surface: one router over the operations of `domain`.
+//!
+//! A request passes the [`layers`], an extractor of [`extract`] proves who calls, a handler of [`api`] runs one
+//! operation, and [`error`] turns what went wrong into a status and a body. [`openapi`] gathers the description of
+//! all routes from the routes themselves. Sockets, TLS and the WebSocket upgrade belong to `server`.
+
+use axum::Router;
+
+pub mod address;
+pub mod api;
+pub mod docs;
+pub mod error;
+pub mod extract;
+pub mod layers;
+pub mod openapi;
+pub mod state;
+#[cfg(test)]
+pub mod testing;
+
+/// Every route of the server behind its layers. The listener must add [`address::PeerAddr`] to each request.
+pub fn router(state: state::ApiState) -> Router {
+    let (routes, document) = api::routes().split_for_parts();
+    let document = openapi::complete(document);
+    layers::wrap(routes.merge(docs::routes(document)), state)
+}

@@ -1,0 +1,170 @@
+//! Is the server there, and how does it see me.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::ClientAddress;
+use crate::http::state::{ApiState, Quic};
+
+const LISTENERS_READY: HeaderName = HeaderName::from_static("x-ur-connect-listeners-ready");
+const UDP_LISTENERS: HeaderName = HeaderName::from_static("x-ur-connect-udp-listeners");
+
+/// The routes of this group.
+pub fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(hello))
+        .routes(routes!(status))
+        .routes(routes!(my_ip_info))
+        .route("/", axum::routing::get(root))
+}
+
+/// How the server sees the caller.
+#[derive(Serialize, ToSchema)]
+struct HelloResult {
+    /// `ip:port`, `[ip]:port` for IPv6; port 0 when a proxy hides it.
+    client_address: String,
+}
+
+/// Says hello.
+///
+/// Clients probe the way to the server with it before and between other calls.
+#[utoipa::path(get, path = "/hello", tag = "discovery", responses((status = 200, body = HelloResult)))]
+async fn hello(ClientAddress(address): ClientAddress) -> ApiResult<HelloResult> {
+    Ok(Json(HelloResult { client_address: address.to_string() }))
+}
+
+/// Whether the server is ready.
+#[derive(Serialize, ToSchema)]
+struct StatusResult {
+    /// The release that is running.
+    version: &'static str,
+    /// `ok`, `draining`, or a text that starts with `error`.
+    status: String,
+    /// How the server sees the caller.
+    client_address: String,
+    /// Name of the server.
+    host: String,
+    /// Always `connect`.
+    service: &'static str,
+    /// Always `main`.
+    block: &'static str,
+}
+
+/// Tells operators and load balancers whether the server is ready.
+///
+/// Status 503 while the QUIC listener is enabled but down.
+#[utoipa::path(get, path = "/status", tag = "discovery", responses((status = 200, body = StatusResult)))]
+async fn status(State(state): State<ApiState>, address: Result<ClientAddress, ApiError>) -> Response {
+    let listener = state.status.quic();
+    if let Some(Quic::Down(reason)) = listener {
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}")).into_response();
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(LISTENERS_READY, HeaderValue::from_static("1"));
+    let port = match listener {
+        Some(Quic::Listening(address)) => HeaderValue::from(address.port()),
+        _ => HeaderValue::from_static(""),
+    };
+    headers.insert(UDP_LISTENERS, port);
+    let result = StatusResult {
+        version: env!("CARGO_PKG_VERSION"),
+        status: state.status.word(),
+        client_address: address.map_or("error: malformed forwarding header".into(), |address| address.0.to_string()),
+        host: state.status.host().into(),
+        service: "connect",
+        block: "main",
+    };
+    (headers, Json(result)).into_response()
+}
+
+/// What the server knows about the caller's address.
+#[derive(Serialize, ToSchema)]
+struct MyIpInfoResult {
+    /// The address and where it is.
+    info: IpInfo,
+    /// Whether a relay connection from the same address range is live.
+    connected_to_network: bool,
+}
+
+/// An address and where it is.
+#[derive(Serialize, ToSchema)]
+struct IpInfo {
+    /// The address, without port.
+    ip: String,
+    /// What hides behind the address.
+    privacy: IpPrivacy,
+}
+
+/// What hides behind an address; this server does not look and says no to all.
+#[derive(Default, Serialize, ToSchema)]
+struct IpPrivacy {
+    /// A VPN.
+    vpn: bool,
+    /// A proxy.
+    proxy: bool,
+    /// A Tor exit.
+    tor: bool,
+    /// A relay service.
+    relay: bool,
+    /// A data centre.
+    hosting: bool,
+    /// Its name.
+    service: &'static str,
+}
+
+/// Tells the caller its address and where that is.
+#[utoipa::path(get, path = "/my-ip-info", tag = "discovery", responses((status = 200, body = MyIpInfoResult)))]
+async fn my_ip_info(ClientAddress(address): ClientAddress) -> ApiResult<MyIpInfoResult> {
+    let info = IpInfo { ip: address.ip().to_string(), privacy: IpPrivacy::default() };
+    Ok(Json(MyIpInfoResult { info, connected_to_network: false }))
+}
+
+/// `GET /` without an upgrade; the relay takes those with one before they come here.
+async fn root() -> Response {
+    let refusal = ApiError::bad_request("This address speaks WebSocket. The API is described at /docs.");
+    ([(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))], refusal).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::TestApi;
+
+    #[tokio::test]
+    async fn hello_shows_the_address_whatever_the_credentials() {
+        let api = TestApi::new();
+        api.get("/hello").await.golden(200, "direct");
+        api.get("/hello").token("stale").await.expect(200);
+        let answer = api.get("/hello").from("127.0.0.1:9").header("x-forwarded-for", "6.6.6.6, 2001:db8::1").await;
+        assert_eq!(answer.expect(200)["client_address"], "[2001:db8::1]:0");
+    }
+
+    #[tokio::test]
+    async fn status_tells_what_the_server_is_about() {
+        let api = TestApi::new();
+        let answer = api.get("/status").await;
+        assert_eq!(answer.headers["x-ur-connect-listeners-ready"], "1");
+        assert_eq!(answer.headers["x-ur-connect-udp-listeners"], "");
+        answer.golden(200, "ready");
+        api.state.status.set_quic(Some(Quic::Listening("127.0.0.1:443".parse().unwrap())));
+        assert_eq!(api.get("/status").await.headers["x-ur-connect-udp-listeners"], "443");
+        api.state.status.drain();
+        assert_eq!(api.get("/status").await.expect(200)["status"], "draining");
+        api.state.status.set_failure(Some("no store".into()));
+        assert_eq!(api.get("/status").await.expect(200)["status"], "error not ready: no store");
+        api.state.status.set_quic(Some(Quic::Down("address in use".into())));
+        assert_eq!(api.get("/status").await.expect(503)["error"]["message"], "not ready: address in use");
+    }
+
+    #[tokio::test]
+    async fn my_ip_info_tells_the_address_without_its_port() {
+        TestApi::new().get("/my-ip-info").await.golden(200, "unlocated");
+    }
+}

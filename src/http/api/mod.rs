@@ -1,0 +1,15 @@
+//! The JSON API: one file per group of routes.
+//!
+//! A route is registered by its name in its file's `routes()`, with the attribute that documents it. A new file is
+//! merged here.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::state::ApiState;
+
+pub mod hello;
+
+/// Every route of the JSON API and its description.
+pub fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().merge(hello::routes())
+}

@@ -1,0 +1,149 @@
+//! What every request passes before its route and every answer on its way out.
+//!
+//! From the outside: CORS, request id and trace, panic catch, timeout, path clean-up, then the routes with their body
+//! limit. CORS stands outermost, because browsers must see every answer, a caught panic included.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
+use tower::Layer;
+use tower::util::MapRequestLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+use super::error::ApiError;
+use super::state::ApiState;
+use crate::config::http::Http;
+use crate::ids::{IdGenerator, RecordId};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const ALLOWED_HEADERS: HeaderValue =
+    HeaderValue::from_static("Authorization, Content-Type, Accept, X-Client-Version, X-PAYMENT");
+const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("86400");
+
+/// Puts the layers around `routes`.
+pub fn wrap(routes: Router<ApiState>, state: ApiState) -> Router {
+    let http = &state.config().http;
+    let body_limit = usize::try_from(http.body_limit.0).unwrap_or(usize::MAX);
+    let prefix = http.path_prefix.clone();
+    let routes = routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(body_limit))
+        .with_state(state.clone());
+    // Paths are cleaned before the routes are matched, so that router stands inside another without routes.
+    let cleaned = MapRequestLayer::new(move |request| clean_request_path(request, &prefix)).layer(routes);
+    Router::new()
+        .fallback_service(cleaned)
+        .layer(from_fn_with_state(state.clone(), time_out))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), trace))
+        .layer(Extension(std::sync::Arc::new(IdGenerator::new())))
+        .layer(from_fn_with_state(state, cors))
+}
+
+/// The path that routes are matched by: the configured prefix removed, `//` collapsed, one trailing slash dropped.
+/// Clients put an environment secret in front of every path but `/hello`, and an API address may end in a slash.
+pub fn clean_path<'p>(http_path: &'p str, prefix: &str) -> Cow<'p, str> {
+    let prefix = prefix.trim_matches('/');
+    let mut path = Cow::Borrowed(http_path);
+    while path.contains("//") {
+        path = Cow::Owned(path.replace("//", "/"));
+    }
+    if !prefix.is_empty()
+        && let Some(rest) = path.strip_prefix('/').and_then(|path| path.strip_prefix(prefix))
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        path = Cow::Owned(if rest.is_empty() { "/".into() } else { rest.into() });
+    }
+    if path.len() > 1 && path.ends_with('/') {
+        path = Cow::Owned(path[..path.len() - 1].into());
+    }
+    path
+}
+
+fn clean_request_path<B>(mut request: Request<B>, prefix: &str) -> Request<B> {
+    let path = request.uri().path();
+    if let Cow::Owned(cleaned) = clean_path(path, prefix) {
+        let target = match request.uri().query() {
+            Some(query) => format!("{cleaned}?{query}"),
+            None => cleaned,
+        };
+        if let Ok(uri) = target.parse::<Uri>() {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+async fn cors(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let Http { cors_origin, .. } = &state.config().http;
+    let mut response = if request.method() == Method::OPTIONS {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+        response
+    } else {
+        next.run(request).await
+    };
+    if let Ok(origin) = HeaderValue::from_str(cors_origin) {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+/// Gives the request an id, which its log lines and its answer carry.
+async fn trace(
+    State(state): State<ApiState>,
+    Extension(ids): Extension<std::sync::Arc<IdGenerator>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let id: RecordId = ids.next_random(state.now());
+    let started = Instant::now();
+    let span = tracing::debug_span!("request", %id, method = %request.method(), path = request.uri().path());
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), elapsed = ?started.elapsed(), "answered"));
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// 503, which clients try again, unlike 408 or 504 (`connect/net_http.go`).
+async fn time_out(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let limit = state.config().http.request_timeout;
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::warn!(?limit, "a request took too long");
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The server is busy. Try again.").into_response()
+        }
+    }
+}
+
+fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
+    let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+    tracing::error!(cause = text.unwrap_or("unknown"), "a handler panicked");
+    ApiError::internal().into_response()
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "No such route.")
+}
+
+/// The `Allow` header is added by the router.
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "This route takes another method.")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+
+use super::*;
+use crate::http::testing::TestApi;
+
+fn document() -> OpenApi {
+    complete(crate::http::api::routes().into_openapi())
+}
+
+#[tokio::test]
+async fn every_route_is_public_or_refuses_strangers() {
+    let api = TestApi::new();
+    for (method, path, operation) in each_operation(&document()) {
+        let route = format!("{method} {path}");
+        let is_secured = operation.security.as_ref().is_some_and(|security| !security.is_empty());
+        assert!(
+            is_secured != PUBLIC.contains(&route.as_str()),
+            "{route}: declare its security, or list it in openapi::PUBLIC, not both"
+        );
+        let method: Method = method.parse().unwrap();
+        let answer = api.call(method.clone(), path, Some(b"{}".to_vec())).await;
+        if is_secured {
+            assert_eq!(answer.status, 401, "{route} answers strangers: {}", answer.text);
+            let answer = api.call(method, path, Some(b"{}".to_vec())).token("no.such.token").await;
+            assert_eq!(answer.status, 401, "{route} takes any token: {}", answer.text);
+        } else {
+            assert_ne!(answer.status, 401, "{route} is public: {}", answer.text);
+            let answer = api.call(method, path, Some(b"{}".to_vec())).token("no.such.token").await;
+            assert_ne!(answer.status, 401, "{route} must ignore stale tokens: {}", answer.text);
+        }
+    }
+}
+
+#[test]
+fn every_public_route_exists() {
+    let document = document();
+    let routes: BTreeSet<String> =
+        each_operation(&document).map(|(method, path, _)| format!("{method} {path}")).collect();
+    for public in PUBLIC {
+        assert!(routes.contains(*public), "{public}");
+    }
+}
+
+#[test]
+fn every_route_says_what_it_does_and_stands_in_a_known_group() {
+    for (method, path, operation) in each_operation(&document()) {
+        let groups = tags(operation);
+        assert_eq!(groups.len(), 1, "{method} {path}: one tag");
+        assert!(GROUPS.iter().any(|(name, _)| *name == groups[0]), "{method} {path}: unknown tag {}", groups[0]);
+        assert!(operation.summary.as_ref().is_some_and(|text| !text.is_empty()), "{method} {path}: no doc comment");
+        assert!(operation.responses.responses.contains_key("200"), "{method} {path}: no result");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut references = BTreeSet::new();
+    gather_references(&document, &mut references);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference} is not in the document");
+    }
+}
+
+fn gather_references(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                match member.as_str() {
+                    Some(text) if key == "$ref" => drop(into.insert(text.into())),
+                    _ => gather_references(member, into),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| gather_references(item, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_are_served() {
+    let api = TestApi::new();
+    let answer = api.get("/openapi.json").await;
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(answer.expect(200)["openapi"], "3.1.0");
+    for (path, kind) in [("/docs", "text/html"), ("/docs/page.css", "text/css"), ("/docs/page.js", "text/javascript")] {
+        let answer = api.get(path).await;
+        assert!(answer.headers["content-type"].to_str().unwrap().starts_with(kind), "{path}");
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[test]
+fn no_route_takes_ill_formed_bodies() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let api = TestApi::new();
+        for (method, path, operation) in each_operation(&document()) {
+            if operation.request_body.is_none() {
+                continue;
+            }
+            let method: Method = method.parse().unwrap();
+            let limit = 16 << 20;
+            let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(limit + 1));
+            let cases = [("{\"a\":", 400), ("[]", 400), ("\"text\"", 400), ("nonsense", 400), (huge.as_str(), 413)];
+            for (body, status) in cases {
+                for token in [&api.user_token, &api.client_token] {
+                    let answer = api.call(method.clone(), path, Some(body.as_bytes().to_vec())).token(token).await;
+                    if answer.status == 401 {
+                        continue; // a route for the other kind of token
+                    }
+                    let start: String = body.chars().take(20).collect();
+                    assert_eq!(answer.status.as_u16(), status, "{method} {path} with {start}: {}", answer.text);
+                    assert!(answer.body["error"]["message"].is_string(), "{method} {path}: {}", answer.text);
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,117 @@
+//! What handlers can reach.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::config::Config;
+use crate::domain::caller::Caller;
+use crate::domain::error::DomainError;
+use crate::domain::service::Service;
+use crate::time::Timestamp;
+
+/// Which tokens a route accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// User tokens only.
+    User,
+    /// Client tokens only.
+    Client,
+    /// Both.
+    Any,
+}
+
+/// Proves who sent a token.
+pub trait Authenticate: Send + Sync {
+    /// The identity behind a token that is valid now and of the right kind.
+    fn authenticate(&self, token: &str, audience: Audience) -> Result<Caller, DomainError>;
+}
+
+/// What handlers can reach. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Runs operations.
+    pub service: Arc<Service>,
+    /// Proves who sent a token.
+    pub authenticator: Arc<dyn Authenticate>,
+    /// Whether the server is ready, and under which name.
+    pub status: Arc<ServerStatus>,
+}
+
+impl ApiState {
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        self.service.config()
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.service.clock().now()
+    }
+}
+
+/// What `/status` tells operators and load balancers; written by `server`.
+#[derive(Debug)]
+pub struct ServerStatus {
+    host: String,
+    draining: AtomicBool,
+    failure: Mutex<Option<String>>,
+    quic: Mutex<Option<Quic>>,
+}
+
+/// The state of an enabled QUIC listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quic {
+    /// Accepts on this address.
+    Listening(SocketAddr),
+    /// Does not accept, for this reason.
+    Down(String),
+}
+
+impl ServerStatus {
+    /// A server that is ready and has no QUIC listener. `host` is its name in answers.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self { host: host.into(), draining: AtomicBool::new(false), failure: Mutex::default(), quic: Mutex::default() }
+    }
+
+    /// The name of this server.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Says from now on that the server is shutting down.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says why the server cannot work, e.g. because of its store; `None` once it can again.
+    pub fn set_failure(&self, reason: Option<String>) {
+        *self.failure.lock() = reason;
+    }
+
+    /// Says how the QUIC listener is; `None` when there shall be none.
+    pub fn set_quic(&self, quic: Option<Quic>) {
+        *self.quic.lock() = quic;
+    }
+
+    /// How the QUIC listener is.
+    pub fn quic(&self) -> Option<Quic> {
+        self.quic.lock().clone()
+    }
+
+    /// The word for all of it: `ok`, `draining`, or a text that starts with `error not ready: `.
+    pub fn word(&self) -> String {
+        match &*self.failure.lock() {
+            Some(reason) => format!("error not ready: {reason}"),
+            None if self.is_draining() => "draining".into(),
+            None => "ok".into(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The whole API over a store in memory and a clock that stands still, for tests of routes.
+//!
+//! ```ignore
+//! let api = TestApi::new();
+//! let answer = api.post("/auth/code-create", json!({"uses": 2})).token(&api.user_token).await;
+//! answer.golden(200, "two_uses");
+//! assert_eq!(answer.body["uses"], 2);
+//! ```
+
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::address::PeerAddr;
+use super::state::{ApiState, Audience, Authenticate, ServerStatus};
+use crate::config::Config;
+use crate::domain::caller::{Caller, CallerClient};
+use crate::domain::effect::{Effect, EffectSink};
+use crate::domain::error::DomainError;
+use crate::domain::service::Service;
+use crate::ids::{ClientId, DeviceId, NetworkId, UserId};
+use crate::store::memory::MemoryStore;
+use crate::time::{Clock, Timestamp};
+
+mod golden;
+
+/// Where requests come from unless the test says otherwise: not loopback, so that limits count.
+pub const PEER: &str = "203.0.113.9:51514";
+
+/// The time at which a test starts: 2026-02-03T04:05:06Z.
+pub const START: Timestamp = Timestamp::from_secs(1_770_091_506);
+
+/// The API over a store in memory, with a user and a client who may call it.
+pub struct TestApi {
+    /// What handlers reach.
+    pub state: ApiState,
+    /// Moved by the test only.
+    pub clock: Clock,
+    /// What operations asked for after their commits.
+    pub effects: Arc<Effects>,
+    /// Valid token of a user.
+    pub user_token: String,
+    /// The identity behind it.
+    pub user: Caller,
+    /// Valid token of a client of the same network.
+    pub client_token: String,
+    /// The identity behind it.
+    pub client: Caller,
+    router: Router,
+}
+
+/// Keeps effects for the test to look at.
+#[derive(Default)]
+pub struct Effects(Mutex<Vec<Effect>>);
+
+impl Effects {
+    /// Takes everything that came since the last call.
+    pub fn take(&self) -> Vec<Effect> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl EffectSink for Effects {
+    fn apply(&self, effect: Effect) {
+        self.0.lock().push(effect);
+    }
+}
+
+struct TwoTokens {
+    user: Caller,
+    client: Caller,
+}
+
+impl Authenticate for TwoTokens {
+    fn authenticate(&self, token: &str, audience: Audience) -> Result<Caller, DomainError> {
+        match (token, audience) {
+            ("user", Audience::User | Audience::Any) => Ok(self.user.clone()),
+            ("client", Audience::Client | Audience::Any) => Ok(self.client.clone()),
+            _ => Err(DomainError::Unauthorized),
+        }
+    }
+}
+
+impl TestApi {
+    /// The API with the default settings.
+    pub fn new() -> Self {
+        Self::with_config(Config::default())
+    }
+
+    /// The API with these settings.
+    pub fn with_config(config: Config) -> Self {
+        let clock = Clock::manual(START);
+        let effects = Arc::new(Effects::default());
+        let store = Arc::new(MemoryStore::new());
+        let service = Arc::new(Service::new(store, clock.clone(), Arc::new(config), effects.clone()));
+        let user = Caller {
+            network_id: NetworkId::new([1; 16]),
+            user_id: UserId::new([2; 16]),
+            client: None,
+            create_time: START,
+            session_id: None,
+            roles: Vec::new(),
+            principal: String::new(),
+        };
+        let client_part = CallerClient { client_id: ClientId::new([3; 16]), device_id: DeviceId::new([4; 16]) };
+        let client = Caller { client: Some(client_part), ..user.clone() };
+        let state = ApiState {
+            service,
+            authenticator: Arc::new(TwoTokens { user: user.clone(), client: client.clone() }),
+            status: Arc::new(ServerStatus::new("test")),
+        };
+        let router = super::router(state.clone());
+        Self { state, clock, effects, user_token: "user".into(), user, client_token: "client".into(), client, router }
+    }
+
+    /// The same state behind another router.
+    pub fn with_router(mut self, router: impl FnOnce(ApiState) -> Router) -> Self {
+        self.router = router(self.state.clone());
+        self
+    }
+
+    /// A `POST` with a JSON body.
+    pub fn post(&self, path: &str, body: Value) -> Call {
+        self.call(Method::POST, path, Some(body.to_string().into_bytes()))
+    }
+
+    /// A `GET`.
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path, None)
+    }
+
+    /// Any method, with a body of any bytes.
+    pub fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Call {
+        let mut headers = HeaderMap::new();
+        if body.is_some() {
+            // What the stock Go client sends.
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/json"));
+        }
+        let peer = PEER.parse().unwrap();
+        Call { router: self.router.clone(), method, path: path.into(), body, headers, peer, who: "nobody" }
+    }
+}
+
+/// A request to be sent by awaiting it.
+pub struct Call {
+    router: Router,
+    method: Method,
+    path: String,
+    body: Option<Vec<u8>>,
+    headers: HeaderMap,
+    peer: SocketAddr,
+    who: &'static str,
+}
+
+impl Call {
+    /// With this token.
+    pub fn token(mut self, token: &str) -> Self {
+        self.who = "token";
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// With this header.
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.parse().unwrap());
+        self
+    }
+
+    /// From this peer, `ip:port`.
+    pub fn from(mut self, peer: &str) -> Self {
+        self.peer = peer.parse().unwrap();
+        self
+    }
+}
+
+impl IntoFuture for Call {
+    type Output = Answer;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let asked = self.body.as_ref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or(Value::Null);
+            let mut request = Request::builder().method(self.method.clone()).uri(&self.path);
+            *request.headers_mut().unwrap() = self.headers;
+            let body = self.body.map(Body::from).unwrap_or_default();
+            let mut request = request.body(body).unwrap();
+            request.extensions_mut().insert(PeerAddr(self.peer));
+            let response = self.router.oneshot(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+                text: String::from_utf8_lossy(&bytes).into_owned(),
+                asked: json!({"method": self.method.as_str(), "path": self.path, "caller": self.who, "body": asked}),
+            }
+        })
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, `Value::Null` when that is not JSON.
+    pub body: Value,
+    /// Its body as text.
+    pub text: String,
+    asked: Value,
+}
+
+impl Answer {
+    /// Checks the status and returns the body.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.body
+    }
+
+    /// Checks the status, and the exchange against `tests/golden/api/<route>/<case>.json`, where ids, times and tokens
+    /// stand as placeholders. `WARREN_UPDATE_GOLDEN=1` writes the file instead.
+    #[track_caller]
+    pub fn golden(&self, status: u16, case: &str) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        golden::check("api", case, &self.asked, status, &self.body);
+    }
+}
