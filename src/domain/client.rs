@@ -4,14 +4,23 @@
 //! top-level; apps make one per provider path and forget many of them, so the two have separate limits.
 //! A removed client keeps its row as a tombstone: an id is never used twice.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::operation::Tx;
+use super::caller::Caller;
+use super::client_key;
+use super::device::{DEVICES, DeviceRecord, MAX_DEVICE_TEXT_BYTES, cut};
+use super::effect::Effect;
+use super::error::DomainError;
+use super::operation::{Operation, Tx};
+use super::provide;
 use crate::ids::{ClientId, DeviceId, NetworkId};
 use crate::json_record;
 use crate::store::StoreError;
 use crate::store::table::Table;
 use crate::time::Timestamp;
+use crate::wire::messages::ProvideMode;
 
 /// Every client that ever was.
 pub const CLIENTS: Table<ClientId, ClientRecord> = Table::new(60, "clients");
@@ -21,6 +30,15 @@ pub const NETWORK_CLIENTS: Table<(NetworkId, ClientId), ()> = Table::guarded(61,
 
 /// Active clients derived from a top-level client, under its id.
 pub const DERIVED_CLIENTS: Table<(ClientId, ClientId), ()> = Table::guarded(62, "derived_clients", 16);
+
+/// Most roles of a client.
+pub const MAX_ROLES: usize = 32;
+
+/// Longest role, in bytes.
+pub const MAX_ROLE_BYTES: usize = 128;
+
+/// Longest principal, in bytes.
+pub const MAX_PRINCIPAL_BYTES: usize = 256;
 
 /// A client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,3 +81,310 @@ impl ClientRecord {
 pub fn active(tx: &mut Tx<'_>, client_id: &ClientId) -> Result<Option<ClientRecord>, StoreError> {
     Ok(tx.get(&CLIENTS, client_id)?.filter(|client| client.active))
 }
+
+/// Makes a client, or a new token for one that exists; the door to the relay.
+///
+/// A user token makes a top-level client with a device of its own, unless a source is named. A client token makes a
+/// client derived from its own, so that apps, which hold nothing else, do not use up the network's clients.
+#[derive(Clone, Debug)]
+pub struct AuthClient {
+    /// Who asks.
+    pub caller: Caller,
+    /// The existing client to make a token for.
+    pub client_id: Option<ClientId>,
+    /// The client to derive the new one from.
+    pub source_client_id: Option<ClientId>,
+    /// What the app calls it; names the device of a new top-level client.
+    pub description: String,
+    /// What the device is.
+    pub device_spec: String,
+    /// Identity roles of the new client; empty to inherit the caller's.
+    pub roles: Vec<String>,
+    /// Identity principal of the new client; empty to inherit the caller's.
+    pub principal: String,
+}
+
+/// How [`AuthClient`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthClientOutcome {
+    /// A token may be made for this client.
+    Authorized(ClientId, Box<ClientRecord>),
+    /// The network, or the source, has all the clients it may have.
+    LimitExceeded,
+    /// The request cannot be met. The text must not hold the words by which apps recognise rejected credentials or
+    /// throttling (`auth`, `401`, `403`, `429`, ...; `connect/ip_remote_multi_client_outcome.go`).
+    Refused(&'static str),
+}
+
+const UNKNOWN_CLIENT: AuthClientOutcome = AuthClientOutcome::Refused("Client does not exist.");
+
+impl Operation for AuthClient {
+    type Output = AuthClientOutcome;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<AuthClientOutcome, DomainError> {
+        let sets_identity = !self.roles.is_empty() || !self.principal.is_empty();
+        match self.client_id {
+            Some(_) if sets_identity => {
+                Ok(AuthClientOutcome::Refused("Roles and principal of a client cannot be changed."))
+            }
+            Some(client_id) => self.renew(tx, client_id),
+            None => match self.identity_refusal() {
+                Some(refusal) => Ok(AuthClientOutcome::Refused(refusal)),
+                None => self.create(tx),
+            },
+        }
+    }
+}
+
+impl AuthClient {
+    fn renew(&self, tx: &mut Tx<'_>, client_id: ClientId) -> Result<AuthClientOutcome, DomainError> {
+        let Some(mut client) = self.own(tx, client_id)? else { return Ok(UNKNOWN_CLIENT) };
+        client.auth_time = tx.now;
+        if !self.description.is_empty() {
+            client.description = cut(&self.description, MAX_DEVICE_TEXT_BYTES).to_owned();
+        }
+        tx.put(&CLIENTS, &client_id, &client)?;
+        self.refresh_device(tx, client_id, &client, "")?;
+        Ok(AuthClientOutcome::Authorized(client_id, Box::new(client)))
+    }
+
+    fn create(&self, tx: &mut Tx<'_>) -> Result<AuthClientOutcome, DomainError> {
+        let source_client_id = match self.source_client_id.or(self.caller.client_id()) {
+            None => None,
+            Some(named) => match self.top_level(tx, named)? {
+                None => return Ok(UNKNOWN_CLIENT),
+                top_level => top_level,
+            },
+        };
+        let limits = &tx.config.limits;
+        let is_full = match &source_client_id {
+            None => {
+                limits.clients_per_network != 0
+                    && tx.scan(&NETWORK_CLIENTS, &self.caller.network_id)?.len() >= limits.clients_per_network
+            }
+            Some((source, _)) => {
+                limits.derived_per_client != 0 && tx.scan(&DERIVED_CLIENTS, source)?.len() >= limits.derived_per_client
+            }
+        };
+        if is_full {
+            return Ok(AuthClientOutcome::LimitExceeded);
+        }
+        let client_id = tx.new_id();
+        let client = ClientRecord {
+            network_id: self.caller.network_id,
+            device_id: match &source_client_id {
+                Some((_, source)) => source.device_id,
+                None => self.create_device(tx)?,
+            },
+            source_client_id: source_client_id.as_ref().map(|(id, _)| *id),
+            description: cut(&self.description, MAX_DEVICE_TEXT_BYTES).to_owned(),
+            create_time: tx.now,
+            auth_time: tx.now,
+            active: true,
+            deactivate_time: None,
+            roles: if self.roles.is_empty() { self.caller.roles.clone() } else { self.roles.clone() },
+            principal: match self.principal.as_str() {
+                "" => self.caller.principal.clone(),
+                principal => principal.to_owned(),
+            },
+        };
+        tx.put(&CLIENTS, &client_id, &client)?;
+        match &source_client_id {
+            None => tx.put(&NETWORK_CLIENTS, &(client.network_id, client_id), &())?,
+            Some((source_id, source)) => {
+                tx.put(&DERIVED_CLIENTS, &(*source_id, client_id), &())?;
+                self.refresh_device(tx, *source_id, source, &self.description)?;
+            }
+        }
+        Ok(AuthClientOutcome::Authorized(client_id, Box::new(client)))
+    }
+
+    /// Why the caller may not set these roles and principal, if so.
+    fn identity_refusal(&self) -> Option<&'static str> {
+        if self.roles.is_empty() && self.principal.is_empty() {
+            return None;
+        }
+        if self.caller.client.is_some() {
+            return Some("A client cannot set roles and principal.");
+        }
+        if self.roles.len() > MAX_ROLES || self.roles.iter().any(|role| !(1..=MAX_ROLE_BYTES).contains(&role.len())) {
+            return Some("At most 32 roles of 1 to 128 bytes are possible.");
+        }
+        (self.principal.len() > MAX_PRINCIPAL_BYTES).then_some("A principal has at most 256 bytes.")
+    }
+
+    /// An active client of the caller's network.
+    fn own(&self, tx: &mut Tx<'_>, client_id: ClientId) -> Result<Option<ClientRecord>, DomainError> {
+        Ok(active(tx, &client_id)?.filter(|client| client.network_id == self.caller.network_id))
+    }
+
+    /// The top-level client that `named` is or is derived from.
+    fn top_level(&self, tx: &mut Tx<'_>, named: ClientId) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
+        let Some(client) = self.own(tx, named)? else { return Ok(None) };
+        match client.source_client_id {
+            None => Ok(Some((named, client))),
+            Some(source) => Ok(self.own(tx, source)?.map(|client| (source, client))),
+        }
+    }
+
+    fn create_device(&self, tx: &mut Tx<'_>) -> Result<DeviceId, DomainError> {
+        let device_id = tx.new_id();
+        let mut device = DeviceRecord {
+            network_id: self.caller.network_id,
+            device_name: String::new(),
+            device_spec: String::new(),
+            create_time: tx.now,
+        };
+        device.refresh(&self.description, &self.device_spec);
+        tx.put(&DEVICES, &device_id, &device)?;
+        Ok(device_id)
+    }
+
+    fn refresh_device(
+        &self,
+        tx: &mut Tx<'_>,
+        client_id: ClientId,
+        client: &ClientRecord,
+        description: &str,
+    ) -> Result<(), DomainError> {
+        let Some(mut device) = tx.get(&DEVICES, &client.device_id)? else { return Ok(()) };
+        if device.refresh(description, &self.device_spec) {
+            tx.put(&DEVICES, &client.device_id, &device)?;
+            tx.effect(Effect::ClientChanged(client.network_id, client.source_client_id.unwrap_or(client_id)));
+        }
+        Ok(())
+    }
+}
+
+/// Removes clients of a network, each with all that is derived from it.
+#[derive(Clone, Debug)]
+pub struct RemoveClients {
+    /// The caller's network; clients of others are as good as unknown.
+    pub network_id: NetworkId,
+    /// The clients; many are best given in parts, since one call is one transaction.
+    pub client_ids: Vec<ClientId>,
+}
+
+impl Operation for RemoveClients {
+    /// How many of them are, or already were, removed clients of the network.
+    type Output = usize;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<usize, DomainError> {
+        let mut known = 0;
+        for client_id in &self.client_ids {
+            let Some(client) = tx.get(&CLIENTS, client_id)? else { continue };
+            if client.network_id == self.network_id {
+                known += 1;
+                remove(tx, *client_id, client)?;
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// Removes every client of a network that is itself being removed.
+pub fn remove_all(tx: &mut Tx<'_>, network_id: NetworkId) -> Result<(), StoreError> {
+    for ((_, client_id), ()) in tx.scan(&NETWORK_CLIENTS, &network_id)? {
+        if let Some(client) = active(tx, &client_id)? {
+            remove(tx, client_id, client)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a client and everything derived from it: tokens, keys, provide modes. The row stays, without what a person
+/// wrote; contracts and transports end when the effect arrives.
+fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(), StoreError> {
+    if !client.active {
+        return Ok(());
+    }
+    match client.source_client_id {
+        Some(source) => tx.delete(&DERIVED_CLIENTS, &(source, client_id))?,
+        None => {
+            for ((_, derived_id), ()) in tx.scan(&DERIVED_CLIENTS, &client_id)? {
+                if let Some(derived) = active(tx, &derived_id)? {
+                    tx.delete(&DERIVED_CLIENTS, &(client_id, derived_id))?;
+                    end(tx, derived_id, derived)?;
+                }
+            }
+            tx.delete(&NETWORK_CLIENTS, &(client.network_id, client_id))?;
+            tx.delete(&DEVICES, &client.device_id)?;
+        }
+    }
+    end(tx, client_id, client)
+}
+
+fn end(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(), StoreError> {
+    let tombstone = ClientRecord {
+        active: false,
+        deactivate_time: Some(tx.now),
+        description: String::new(),
+        roles: Vec::new(),
+        principal: String::new(),
+        ..client
+    };
+    tx.put(&CLIENTS, &client_id, &tombstone)?;
+    client_key::withdraw(tx, &client_id)?;
+    provide::remove(tx, client_id)?;
+    tx.effect(Effect::ClientRemoved(client_id));
+    Ok(())
+}
+
+/// Lists the active clients of a network: connected ones first, then top-level ones, then derived ones.
+#[derive(Clone, Debug)]
+pub struct ListClients {
+    /// The caller's network.
+    pub network_id: NetworkId,
+    /// Its connected clients.
+    pub connected: Vec<ClientId>,
+    /// Where the list is cut.
+    pub max_count: usize,
+}
+
+/// A client in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedClient {
+    /// The client.
+    pub client_id: ClientId,
+    /// Its record.
+    pub client: ClientRecord,
+    /// Its device.
+    pub device: Option<DeviceRecord>,
+    /// What it provides, ascending.
+    pub provide_modes: Vec<ProvideMode>,
+}
+
+impl Operation for ListClients {
+    type Output = Vec<ListedClient>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<ListedClient>, DomainError> {
+        let top_level: Vec<_> =
+            tx.scan(&NETWORK_CLIENTS, &self.network_id)?.into_iter().map(|((_, client_id), ())| client_id).collect();
+        let mut client_ids = self.connected.clone();
+        client_ids.extend(&top_level);
+        for client_id in &top_level {
+            // The connected and the top-level ones are named twice at most.
+            if client_ids.len() >= 2 * self.max_count {
+                break;
+            }
+            client_ids.extend(tx.scan(&DERIVED_CLIENTS, client_id)?.into_iter().map(|((_, derived), ())| derived));
+        }
+        let mut listed = Vec::new();
+        let mut seen = HashSet::new();
+        for client_id in client_ids {
+            if listed.len() >= self.max_count {
+                break;
+            }
+            let Some(client) = active(tx, &client_id)? else { continue };
+            if client.network_id == self.network_id && seen.insert(client_id) {
+                let device = tx.get(&DEVICES, &client.device_id)?;
+                let provide_modes = provide::modes(tx, client_id)?;
+                listed.push(ListedClient { client_id, client, device, provide_modes });
+            }
+        }
+        Ok(listed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

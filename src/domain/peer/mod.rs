@@ -17,6 +17,7 @@ use super::device::DEVICES;
 use super::error::DomainError;
 use super::operation::{Operation, Tx};
 use super::presence::{Connection, PresenceListener};
+use super::provide;
 use super::service::Service;
 use crate::ids::{ClientId, NetworkId};
 use crate::wire::control_message::Push;
@@ -186,7 +187,7 @@ impl Operation for LoadPeer {
             device.map(|device| (device.device_name, device.device_spec)).unwrap_or_default();
         let mut roles = client.roles;
         roles.sort();
-        let provide_modes = Vec::new();
+        let provide_modes = provide::modes(tx, self.0)?;
         let peer =
             Peer { client_id: self.0, provide_modes, principal: client.principal, roles, device_name, device_spec };
         Ok(Some((client.network_id, peer)))
