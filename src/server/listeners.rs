@@ -1,0 +1,288 @@
+//! The TCP listeners: accept, TLS, HTTP/1.1 and HTTP/2, with every step bounded in number and time.
+//!
+//! A connection holds its permit until its socket is closed, also after an upgrade to WebSocket. One that has not
+//! sent a complete first request within `http.header_timeout`, TLS included, is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::front::Front;
+use crate::config::http::Http;
+use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
+
+/// Connections that wait in the system between two accepts.
+const BACKLOG: u32 = 4096;
+
+/// Rest after a failed accept; the usual cause is a lack of file descriptors, which takes a moment to pass.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Requests at once on one HTTP/2 connection.
+const HTTP2_STREAMS: u32 = 128;
+
+/// Largest head of an HTTP/1 request; the longest token plus the longest path stay far below.
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// Opens a TCP listener that may take over an address in TIME_WAIT.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// One TCP listener and what answers on it.
+pub struct Listener {
+    /// The open socket.
+    pub socket: TcpListener,
+    /// TLS, when it is on.
+    pub tls: Option<TlsAcceptor>,
+    /// What answers.
+    pub front: Arc<Front>,
+    /// Limits and times.
+    pub limits: Http,
+    /// Counters.
+    pub metrics: ListenerMetrics,
+}
+
+impl Listener {
+    /// Accepts until `stop`, then tells open connections to end after their current request. Connections run as tasks
+    /// of `tasks`.
+    pub async fn run(self, stop: CancellationToken, tasks: TaskTracker) {
+        let permits = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let shared = Arc::new(Shared {
+            tls: self.tls,
+            front: self.front,
+            limits: self.limits,
+            metrics: self.metrics,
+            stop: stop.clone(),
+        });
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    shared.metrics.accept_errors.inc();
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            shared.metrics.accepted.inc();
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+                // Closed at once: a client that is told tries elsewhere or later, one left waiting does not.
+                shared.metrics.refused.inc();
+                continue;
+            };
+            let held = Held { io: stream, _permit: permit, _open: GaugeGuard::new(&shared.metrics.open) };
+            tasks.spawn(Arc::clone(&shared).connection(held, peer));
+        }
+    }
+}
+
+struct Shared {
+    tls: Option<TlsAcceptor>,
+    front: Arc<Front>,
+    limits: Http,
+    metrics: ListenerMetrics,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    async fn connection(self: Arc<Self>, held: Held, peer: SocketAddr) {
+        let deadline = Instant::now() + self.limits.header_timeout;
+        if let Err(error) = held.io.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it was served");
+            return;
+        }
+        match &self.tls {
+            None => self.serve(held, peer, deadline).await,
+            Some(acceptor) => match timeout(self.limits.header_timeout, acceptor.accept(held)).await {
+                Ok(Ok(stream)) => self.serve(stream, peer, deadline).await,
+                Ok(Err(error)) => {
+                    self.metrics.unfinished.inc();
+                    tracing::debug!(%error, "a TLS handshake failed");
+                }
+                Err(_) => {
+                    self.metrics.unfinished.inc();
+                    tracing::debug!("a TLS handshake took too long");
+                }
+            },
+        }
+    }
+
+    /// Serves HTTP until the peer ends it, it stays silent for too long, or the server stops.
+    async fn serve<IO>(&self, io: IO, peer: SocketAddr, first_request_by: Instant)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Arc::new(Activity::new());
+        let service = service_fn(|request| {
+            let (front, activity) = (Arc::clone(&self.front), Arc::clone(&activity));
+            async move {
+                let _busy = activity.begin();
+                Ok::<_, std::convert::Infallible>(front.answer(request, peer).await)
+            }
+        });
+        let builder = self.builder();
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+        let mut wake = first_request_by;
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                    if !activity.has_begun() {
+                        self.metrics.unfinished.inc();
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !is_ending => {
+                    connection.as_mut().graceful_shutdown();
+                    is_ending = true;
+                }
+                () = sleep_until(wake) => {
+                    if !activity.has_begun() {
+                        self.metrics.unfinished.inc();
+                        return;
+                    }
+                    match activity.silent_until(self.limits.idle_timeout) {
+                        Some(later) => wake = later,
+                        None if is_ending => return,
+                        None => {
+                            connection.as_mut().graceful_shutdown();
+                            is_ending = true;
+                            wake = Instant::now() + self.limits.idle_timeout;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_buf_size(HEAD_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .keep_alive_interval(self.limits.header_timeout)
+            .keep_alive_timeout(self.limits.header_timeout);
+        builder
+    }
+}
+
+/// Whether a connection is being used.
+struct Activity {
+    opened: Instant,
+    in_flight: AtomicUsize,
+    has_begun: AtomicBool,
+    /// Milliseconds from `opened` to the last answer.
+    last: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            has_begun: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    fn begin(&self) -> Busy<'_> {
+        self.has_begun.store(true, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(self)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Relaxed)
+    }
+
+    /// When to look again; `None` when nothing has happened for `patience`.
+    fn silent_until(&self, patience: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            return Some(now + patience);
+        }
+        let end = self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed)) + patience;
+        (end > now).then_some(end)
+    }
+}
+
+/// A request being answered.
+struct Busy<'a>(&'a Activity);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let since = self.0.opened.elapsed().as_millis() as u64;
+        self.0.last.store(since, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket and its place among the open connections, which it keeps until it is closed.
+struct Held {
+    io: TcpStream,
+    _permit: OwnedSemaphorePermit,
+    _open: GaugeGuard,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,175 @@
+//! Certificates of the TCP and QUIC listeners: from files, or made at first start; read again on reload.
+//!
+//! Both listeners ask one [`Certificates`] at each handshake, so a reload reaches them without a restart.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use parking_lot::RwLock;
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::config::Config;
+use crate::config::tls::TlsMode;
+
+/// Files of the certificate made at first start, in the data folder.
+const SELF_SIGNED_CERTIFICATE: &str = "tls-certificate.pem";
+const SELF_SIGNED_KEY: &str = "tls-key.pem";
+
+/// The certificate that handshakes present, whatever name the client asks for.
+#[derive(Debug)]
+pub struct Certificates {
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    /// Reads the files that the settings name, or those in the data folder, which are made when they are missing.
+    pub fn open(config: &Config) -> anyhow::Result<Arc<Self>> {
+        let current = RwLock::new(Arc::new(read(config)?));
+        Ok(Arc::new(Self { current }))
+    }
+
+    /// Reads the files again; on an error the old certificate stays in use.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let fresh = Arc::new(read(config)?);
+        *self.current.write() = fresh;
+        Ok(())
+    }
+
+    /// The end-entity certificate in DER, for clients that pin it.
+    pub fn leaf(&self) -> Option<CertificateDer<'static>> {
+        self.current.read().cert.first().cloned()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read()))
+    }
+}
+
+/// TLS of the TCP listener: 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+pub fn https(certificates: &Arc<Certificates>) -> anyhow::Result<Arc<ServerConfig>> {
+    let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS of the QUIC listener: 1.3, no protocol names, no early data. Clients offer no ALPN, and rustls refuses them
+/// when the server does; quic-go fails a whole connection when early data it was promised is refused later.
+pub fn quic(certificates: &Arc<Certificates>) -> anyhow::Result<QuicServerConfig> {
+    let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.max_early_data_size = 0;
+    Ok(QuicServerConfig::try_from(config)?)
+}
+
+/// The one cryptographic provider of the process.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn read(config: &Config) -> anyhow::Result<CertifiedKey> {
+    let (certificate, key) = match config.tls.mode {
+        TlsMode::Files => (config.tls.certificate.clone(), config.tls.key.clone()),
+        TlsMode::Off | TlsMode::SelfSigned => self_signed(&config.store.path, &config.tls.names)?,
+    };
+    let certificates = CertificateDer::pem_file_iter(&certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("{} is not a PEM certificate chain", certificate.display()))?;
+    anyhow::ensure!(!certificates.is_empty(), "{} holds no certificate", certificate.display());
+    let private =
+        PrivateKeyDer::from_pem_file(&key).with_context(|| format!("{} is not a PEM private key", key.display()))?;
+    CertifiedKey::from_der(certificates, private, &provider())
+        .with_context(|| format!("{} and {} do not belong together", certificate.display(), key.display()))
+}
+
+/// The certificate and key in the data folder, made when either is missing.
+fn self_signed(folder: &Path, names: &[String]) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join(SELF_SIGNED_CERTIFICATE), folder.join(SELF_SIGNED_KEY));
+    if certificate.exists() && key.exists() {
+        return Ok((certificate, key));
+    }
+    let pair = rcgen::KeyPair::generate().context("no key for a self-signed certificate can be made")?;
+    let mut params = rcgen::CertificateParams::new(names)
+        .with_context(|| format!("tls.names holds a name that no certificate can carry: {}", names.join(", ")))?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, "warren self-signed");
+    let signed = params.self_signed(&pair).context("no self-signed certificate can be made")?;
+    write(&key, &pair.serialize_pem(), 0o600)?;
+    write(&certificate, &signed.pem(), 0o644)?;
+    tracing::info!(key = %key.display(), certificate = %certificate.display(), "made a self-signed certificate");
+    Ok((certificate, key))
+}
+
+/// Writes a file through a temporary one, so that a crash leaves no half.
+fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let attempt = || {
+        let half = path.with_extension("new");
+        let _ = std::fs::remove_file(&half);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&half)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&half, path)
+    };
+    attempt().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn config(folder: &Path) -> Config {
+        let mut config = Config::default();
+        config.store.path = folder.to_owned();
+        config
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_made_once_and_its_key_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Certificates::open(&config(folder.path())).unwrap();
+        let mode = std::fs::metadata(folder.path().join(SELF_SIGNED_KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let second = Certificates::open(&config(folder.path())).unwrap();
+        assert!(first.leaf().is_some());
+        assert_eq!(first.leaf(), second.leaf());
+        https(&first).unwrap();
+        quic(&first).unwrap();
+    }
+
+    #[test]
+    fn a_reload_presents_the_new_files_and_keeps_the_old_ones_on_an_error() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let certificates = Certificates::open(&config(old.path())).unwrap();
+        let before = certificates.leaf();
+        let after = Certificates::open(&config(new.path())).unwrap().leaf();
+        let mut files = config(old.path());
+        files.tls.mode = TlsMode::Files;
+        files.tls.certificate = new.path().join(SELF_SIGNED_CERTIFICATE);
+        files.tls.key = old.path().join(SELF_SIGNED_KEY);
+        let error = certificates.reload(&files).unwrap_err().to_string();
+        assert!(error.contains("do not belong together"), "{error}");
+        assert_eq!(certificates.leaf(), before);
+        files.tls.key = new.path().join(SELF_SIGNED_KEY);
+        certificates.reload(&files).unwrap();
+        assert_eq!(certificates.leaf(), after);
+    }
+}

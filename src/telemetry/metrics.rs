@@ -1,0 +1,159 @@
+//! Every series of the server, in the OpenMetrics text form. Counters end in `_total` by themselves.
+
+use std::fmt;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// Content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The series of one server. Each part registers its own and keeps the handles; a counter is an atomic.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+}
+
+impl Metrics {
+    /// A registry that holds the version only; every name in it starts with `warren_`.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("warren");
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The release that runs", build);
+        Self { registry: Mutex::new(registry) }
+    }
+
+    /// Lets a part register its series, once per server.
+    pub fn register<T>(&self, build: impl FnOnce(&mut Registry) -> T) -> T {
+        build(&mut self.registry.lock())
+    }
+
+    /// The text that `/metrics` answers.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock())?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One up, and one down again when it is dropped.
+#[derive(Debug)]
+pub struct GaugeGuard(Gauge);
+
+impl GaugeGuard {
+    /// Counts up until dropped.
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The TCP listeners.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerMetrics {
+    /// Connections open now, WebSocket sessions included.
+    pub open: Gauge,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections closed because `http.max_connections` were open.
+    pub refused: Counter,
+    /// Connections that did not finish their handshake or first request in time, or broke it off.
+    pub unfinished: Counter,
+    /// Times the system would not hand over a connection, e.g. for want of file descriptors.
+    pub accept_errors: Counter,
+}
+
+impl ListenerMetrics {
+    /// Registers the series.
+    pub fn new(registry: &mut Registry) -> Self {
+        let series = Self::default();
+        registry.register("http_connections_open", "TCP connections open now", series.open.clone());
+        registry.register("http_connections_accepted", "TCP connections accepted", series.accepted.clone());
+        registry.register("http_connections_refused", "TCP connections above the limit", series.refused.clone());
+        registry.register(
+            "http_connections_unfinished",
+            "TCP connections without a complete first request",
+            series.unfinished.clone(),
+        );
+        registry.register("http_accept_errors", "Failed accepts", series.accept_errors.clone());
+        series
+    }
+}
+
+/// The QUIC listener.
+#[derive(Clone, Debug, Default)]
+pub struct QuicMetrics {
+    /// Connection attempts seen.
+    pub incoming: Counter,
+    /// Attempts that were asked to prove their address first.
+    pub retried: Counter,
+    /// Times the listener broke down and was opened again.
+    pub rebound: Counter,
+}
+
+impl QuicMetrics {
+    /// Registers the series.
+    pub fn new(registry: &mut Registry) -> Self {
+        let series = Self::default();
+        registry.register("quic_incoming", "QUIC connection attempts", series.incoming.clone());
+        registry.register("quic_retried", "QUIC attempts asked to prove their address", series.retried.clone());
+        registry.register("quic_rebound", "Times the QUIC listener was opened again", series.rebound.clone());
+        series
+    }
+}
+
+/// Messages to people.
+#[derive(Clone, Debug, Default)]
+pub struct MailMetrics {
+    /// Messages that left.
+    pub sent: Counter,
+    /// Messages given up after all attempts.
+    pub failed: Counter,
+    /// Messages dropped because `mail.queue` were waiting.
+    pub dropped: Counter,
+}
+
+impl MailMetrics {
+    /// Registers the series.
+    pub fn new(registry: &mut Registry) -> Self {
+        let series = Self::default();
+        registry.register("mail_sent", "Messages that left", series.sent.clone());
+        registry.register("mail_failed", "Messages given up", series.failed.clone());
+        registry.register("mail_dropped", "Messages dropped from a full queue", series.dropped.clone());
+        series
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_prefixed_and_the_text_ends_as_openmetrics_asks() {
+        let metrics = Metrics::new();
+        let series = metrics.register(ListenerMetrics::new);
+        series.accepted.inc();
+        let open = GaugeGuard::new(&series.open);
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("warren_http_connections_accepted_total 1"), "{text}");
+        assert!(text.contains("warren_http_connections_open 1"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+        drop(open);
+        assert!(metrics.encode().unwrap().contains("warren_http_connections_open 0"));
+    }
+}
