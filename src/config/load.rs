@@ -145,7 +145,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     gathered.add_environment(&sources.environment)?;
     for (option, key, value) in &sources.command_line {
-        gathered.set_text(key, key, value, Origin::CommandLine(option))?;
+        gathered.set_text(key, value, Origin::CommandLine(option))?;
     }
     gathered.read_secret_files()?;
     let config = Config::deserialize(gathered.values.clone()).map_err(|error| ConfigError::BadValue {
@@ -216,7 +216,7 @@ impl Gathered {
                     return Err(bad_value(&key, origin, "it is a section, not a value".into()));
                 }
                 (Some(_), value) => self.set(&key, value, origin.clone())?,
-                (None, _) => return Err(unknown(&key, &key, origin)),
+                (None, _) => return Err(unknown(&key, origin)),
             }
         }
         Ok(())
@@ -226,16 +226,16 @@ impl Gathered {
         for (name, text) in environment {
             if let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 let key = path.to_lowercase().replace("__", ".");
-                self.set_text(&key, name, text, Origin::Environment(name.clone()))?;
+                self.set_text(&key, text, Origin::Environment(name.clone()))?;
             }
         }
         Ok(())
     }
 
     /// Sets a leaf from text, which takes the type of the default.
-    fn set_text(&mut self, key: &str, written: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
+    fn set_text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         let value = match find(&self.defaults, key) {
-            None => return Err(unknown(written, key, &origin)),
+            None => return Err(unknown(key, &origin)),
             Some(Value::Table(_)) => return Err(bad_value(key, &origin, "it is a section, not a value".into())),
             Some(Value::String(_)) => Ok(Value::String(text.into())),
             Some(Value::Array(_)) if text.trim_start().starts_with('[') => parse_value(text),
@@ -329,10 +329,10 @@ fn put(table: &mut Table, key: &str, value: Value) {
     }
 }
 
-fn unknown(written: &str, key: &str, origin: &Origin) -> ConfigError {
+fn unknown(key: &str, origin: &Origin) -> ConfigError {
     let score = |candidate: &String| (strsim::jaro_winkler(key, candidate) * 1e6) as u64;
     let nearest = known_keys().into_iter().max_by_key(score).unwrap_or_default();
-    ConfigError::Unknown { key: written.into(), origin: origin.to_string(), nearest }
+    ConfigError::Unknown { key: key.into(), origin: origin.to_string(), nearest }
 }
 
 fn bad_value(key: &str, origin: &Origin, cause: String) -> ConfigError {
@@ -393,7 +393,7 @@ mod tests {
         let error = load(&environment("WARREN__RELAY__KEEP_ALIVE", "5s")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "WARREN__RELAY__KEEP_ALIVE (WARREN__RELAY__KEEP_ALIVE) is not a setting; the nearest one is relay.keepalive"
+            "relay.keep_alive (WARREN__RELAY__KEEP_ALIVE) is not a setting; the nearest one is relay.keepalive"
         );
         let (_folder, sources) = file("[htpp]\nlisten = '127.0.0.1:1'");
         assert!(matches!(load(&sources), Err(ConfigError::Unknown { .. })));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::config::http::Http;
 use crate::config::tls::TlsMode;
 use crate::domain::service::Service;
 use crate::store::sled::SledStore;
@@ -68,7 +69,6 @@ pub struct Server {
 impl Server {
     /// Opens the store and the listeners and begins to serve. Errors name the file, address or key to change.
     pub async fn start(config: Arc<Config>, options: ServerOptions) -> anyhow::Result<Server> {
-        open_files::warn_when_few(config.http.max_connections);
         let metrics = Arc::new(Metrics::new());
         let settings = config.store.clone();
         let store = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&settings)).await??);
@@ -98,18 +98,20 @@ impl Server {
             TlsMode::Off => None,
             TlsMode::Files | TlsMode::SelfSigned => Some(TlsAcceptor::from(tls::https(&certificates)?)),
         };
+        let limits =
+            Http { max_connections: open_files::affordable(config.http.max_connections), ..config.http.clone() };
         let api = Listener {
             socket: http,
             tls,
             front: Arc::new(Front::to_router(Router::new())),
-            limits: config.http.clone(),
+            limits: limits.clone(),
             metrics: metrics.register(ListenerMetrics::new),
         };
         let health_listener = Listener {
             socket: telemetry,
             tls: None,
             front: Arc::new(Front::to_router(health::router(Arc::clone(&health)))),
-            limits: config.http.clone(),
+            limits,
             metrics: ListenerMetrics::default(),
         };
         tasks.spawn(api.run(stop.clone(), tasks.clone()));

@@ -1,21 +1,25 @@
-//! Looks whether the system lets this process open as many sockets as the settings allow.
+//! Fits the number of connections to what the system lets this process open.
 
-/// Files that are not sockets: database, logs, terminals.
+/// Files that are not connections: database, logs, listeners, mail.
 const OTHER_FILES: u64 = 256;
 
-/// Warns when `ulimit -n` is below what `connections` need. The limit cannot be raised from here without unsafe code.
-pub fn warn_when_few(connections: usize) {
-    let Some(limit) = std::fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(soft_limit) else {
-        return tracing::debug!("the limit of open files is unknown on this system");
+/// As many of `wanted` connections as the limit of open files allows, at least 1. The limit itself cannot be raised
+/// from here without unsafe code.
+pub fn affordable(wanted: usize) -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits");
+    let Some(limit) = limits.ok().as_deref().and_then(soft_limit) else {
+        tracing::debug!("the limit of open files is unknown on this system");
+        return wanted;
     };
-    let wanted = connections as u64 + OTHER_FILES;
-    if limit < wanted {
-        tracing::warn!(
+    let left = usize::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+    if left < wanted {
+        tracing::info!(
             limit,
-            wanted,
-            "the limit of open files is below http.max_connections; raise it with ulimit -n or LimitNOFILE"
+            connections = left,
+            "the limit of open files allows fewer connections than http.max_connections; ulimit -n or LimitNOFILE raises it"
         );
     }
+    wanted.min(left)
 }
 
 /// The soft limit in the text of `/proc/<pid>/limits`.
@@ -33,9 +37,15 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_read() {
-        let text = "Limit      Soft Limit   Hard Limit   Units\nMax open files            1024                 524288               files\n";
+        let text = "Limit  Soft Limit  Hard Limit  Units\nMax open files  1024  524288  files\n";
         assert_eq!(soft_limit(text), Some(1024));
         assert_eq!(soft_limit("Max open files   unlimited   unlimited   files"), Some(u64::MAX));
         assert_eq!(soft_limit(""), None);
+    }
+
+    #[test]
+    fn no_more_than_wanted_are_allowed() {
+        assert_eq!(affordable(1), 1);
+        assert!(affordable(usize::MAX) >= 1);
     }
 }
