@@ -61,7 +61,7 @@ impl Neutral {
         if text.ends_with('Z') && crate::time::Timestamp::parse_rfc3339(text).is_some() {
             return Some("<time>".into());
         }
-        is_secret(key, text).then(|| format!("<{key}>"))
+        (is_secret(key, text) || key == "version").then(|| format!("<{key}>"))
     }
 }
 
