@@ -8,6 +8,8 @@ use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use crate::http::address::PeerAddr;
+
 /// What answers the requests of one listener.
 pub struct Front {
     router: Router,
@@ -20,7 +22,8 @@ impl Front {
     }
 
     /// Answers one request from `peer`.
-    pub async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+    pub async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        request.extensions_mut().insert(PeerAddr(peer));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
     }

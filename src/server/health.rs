@@ -1,7 +1,6 @@
 //! What load balancers and operators ask: alive, ready, and the metrics. On a listener of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,56 +9,40 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::http::state::{Quic, ServerStatus};
 use crate::store::sled::SledStore;
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How often the store is asked whether it still works.
 const STORE_CHECK: Duration = Duration::from_secs(1);
 
-const STORE_FAILED: &str = "the store has failed";
-
 /// What decides whether the server takes work.
 pub struct Health {
-    store: Arc<SledStore>,
-    metrics: Arc<Metrics>,
-    is_draining: AtomicBool,
-    is_quic_down: AtomicBool,
+    /// What `/status` tells; this listener says the same.
+    pub status: Arc<ServerStatus>,
+    /// The store, whose failure ends the server.
+    pub store: Arc<SledStore>,
+    /// What `/metrics` answers.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Health {
-    /// A server that takes work.
-    pub fn new(store: Arc<SledStore>, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, is_draining: AtomicBool::new(false), is_quic_down: AtomicBool::new(false) }
-    }
-
-    /// The server has begun to stop.
-    pub fn set_draining(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
-    }
-
-    /// The QUIC listener broke down, or came back.
-    pub fn set_quic_down(&self, is_down: bool) {
-        self.is_quic_down.store(is_down, Ordering::Relaxed);
-    }
-
-    /// Resolves when the store has failed: it takes nothing more, so the process must stop.
+    /// Resolves with the reason once the store has failed: it takes nothing more, so the process must stop.
     pub async fn failed(&self) -> &'static str {
         while !self.store.has_failed() {
             tokio::time::sleep(STORE_CHECK).await;
         }
-        STORE_FAILED
+        let reason = "the store has failed";
+        self.status.set_failure(Some(reason.into()));
+        reason
     }
 
     /// Why no work should be sent here; `None` when it should.
-    pub fn obstacle(&self) -> Option<&'static str> {
-        if self.is_draining.load(Ordering::Relaxed) {
-            Some("draining")
-        } else if self.store.has_failed() {
-            Some(STORE_FAILED)
-        } else if self.is_quic_down.load(Ordering::Relaxed) {
-            Some("the QUIC listener is down")
-        } else {
-            None
+    fn obstacle(&self) -> Option<String> {
+        match (self.status.word(), self.status.quic()) {
+            (word, _) if word != "ok" => Some(word),
+            (_, Some(Quic::Down(reason))) => Some(reason),
+            _ => None,
         }
     }
 }

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::Router;
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +16,8 @@ use crate::config::Config;
 use crate::config::http::Http;
 use crate::config::tls::TlsMode;
 use crate::domain::service::Service;
+use crate::http;
+use crate::http::state::{ApiState, Quic, ServerStatus};
 use crate::store::sled::SledStore;
 use crate::telemetry::metrics::{ListenerMetrics, MailMetrics, Metrics, QuicMetrics};
 use crate::time::Clock;
@@ -73,7 +74,9 @@ impl Server {
         let settings = config.store.clone();
         let store = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&settings)).await??);
         let certificates = Certificates::open(&config)?;
-        let health = Arc::new(Health::new(Arc::clone(&store), Arc::clone(&metrics)));
+        let status = Arc::new(ServerStatus::new(host_name()));
+        let health = Health { status: Arc::clone(&status), store: Arc::clone(&store), metrics: Arc::clone(&metrics) };
+        let health = Arc::new(health);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
         let (mailer, mail_task) = Mailer::start(&config, metrics.register(MailMetrics::new))?;
@@ -81,19 +84,22 @@ impl Server {
             tasks.spawn(async move { drop(task.await) });
         }
         let effects = Arc::new(Effects::new(mailer));
-        let _service = Arc::new(Service::new(store, options.clock, Arc::clone(&config), effects));
+        let service = Arc::new(Service::new(store, options.clock, Arc::clone(&config), effects));
+        let authenticator = Arc::new(NoTokens);
+        let state = ApiState { service, authenticator, status: Arc::clone(&status) };
 
-        let http = bind("http.listen", config.http.listen)?;
+        let http_socket = bind("http.listen", config.http.listen)?;
         let telemetry = bind("telemetry.listen", config.telemetry.listen)?;
         let quic = match config.relay.quic {
             true => Some(QuicListener::bind(&config.relay, &certificates, metrics.register(QuicMetrics::new))?),
             false => None,
         };
         let addresses = Addresses {
-            http: http.local_addr()?,
+            http: http_socket.local_addr()?,
             quic: quic.as_ref().map(QuicListener::address).transpose()?,
             telemetry: telemetry.local_addr()?,
         };
+        status.set_quic(addresses.quic.map(Quic::Listening));
         let tls = match config.tls.mode {
             TlsMode::Off => None,
             TlsMode::Files | TlsMode::SelfSigned => Some(TlsAcceptor::from(tls::https(&certificates)?)),
@@ -101,9 +107,9 @@ impl Server {
         let limits =
             Http { max_connections: open_files::affordable(config.http.max_connections), ..config.http.clone() };
         let api = Listener {
-            socket: http,
+            socket: http_socket,
             tls,
-            front: Arc::new(Front::to_router(Router::new())),
+            front: Arc::new(Front::to_router(http::router(state))),
             limits: limits.clone(),
             metrics: metrics.register(ListenerMetrics::new),
         };
@@ -117,8 +123,8 @@ impl Server {
         tasks.spawn(api.run(stop.clone(), tasks.clone()));
         tasks.spawn(health_listener.run(stop.clone(), tasks.clone()));
         if let Some(quic) = quic {
-            let (health, stop) = (Arc::clone(&health), stop.clone());
-            tasks.spawn(async move { drop(quic.run(health, quinn::Incoming::refuse, stop).await) });
+            let (status, stop) = (Arc::clone(&status), stop.clone());
+            tasks.spawn(async move { drop(quic.run(status, quinn::Incoming::refuse, stop).await) });
         }
         let drain_timeout = config.http.drain_timeout;
         let server = Server { addresses, certificates, health, stop, tasks, drain_timeout };
@@ -148,7 +154,7 @@ impl Server {
 
     /// Ends the server: no new work, then what is open gets `http.drain_timeout`, then the store closes.
     pub async fn shutdown(self) {
-        self.health.set_draining();
+        self.health.status.drain();
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(self.drain_timeout, self.tasks.wait()).await.is_err() {
@@ -163,6 +169,25 @@ impl Server {
             tracing::info!(listener = "quic", address = %quic, "listening");
         }
         tracing::info!(listener = "telemetry", address = %telemetry, "listening");
+    }
+}
+
+/// The name of this machine, for `/status`.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".into() } else { name.trim().into() }
+}
+
+/// Refuses every token: nobody has an account yet.
+struct NoTokens;
+
+impl crate::http::state::Authenticate for NoTokens {
+    fn authenticate(
+        &self,
+        _token: &str,
+        _audience: crate::http::state::Audience,
+    ) -> Result<crate::domain::caller::Caller, crate::domain::error::DomainError> {
+        Err(crate::domain::error::DomainError::Unauthorized)
     }
 }
 

@@ -12,9 +12,9 @@ use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, Tran
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::health::Health;
 use super::tls::{self, Certificates};
 use crate::config::relay::Relay as Settings;
+use crate::http::state::{Quic, ServerStatus};
 use crate::telemetry::metrics::QuicMetrics;
 
 /// Silence after which a connection is dead; clients announce 20 s, and the smaller value counts.
@@ -69,7 +69,12 @@ impl QuicListener {
 
     /// Hands every connection attempt to `take` until `stop`; then refuses new ones and returns the endpoint, whose
     /// connections go on until it is closed.
-    pub async fn run(mut self, health: Arc<Health>, take: impl Fn(Incoming), stop: CancellationToken) -> Endpoint {
+    pub async fn run(
+        mut self,
+        status: Arc<ServerStatus>,
+        take: impl Fn(Incoming),
+        stop: CancellationToken,
+    ) -> Endpoint {
         let address = self.endpoint.local_addr();
         loop {
             let incoming = tokio::select! {
@@ -82,12 +87,12 @@ impl QuicListener {
                 continue;
             }
             let Ok(address) = address else { break };
-            health.set_quic_down(true);
+            status.set_quic(Some(Quic::Down("the QUIC listener broke down".into())));
             tracing::error!(listener = "quic", %address, "the listener broke down and is opened again");
             let Some(endpoint) = self.reopen(address, &stop).await else { break };
             self.endpoint = endpoint;
             self.metrics.rebound.inc();
-            health.set_quic_down(false);
+            status.set_quic(Some(Quic::Listening(address)));
             tracing::info!(listener = "quic", %address, "listening");
         }
         self.endpoint.set_server_config(None);
