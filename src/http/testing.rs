@@ -38,6 +38,9 @@ pub const PEER: &str = "203.0.113.9:51514";
 /// The time at which a test starts: 2026-02-03T04:05:06Z.
 pub const START: Timestamp = Timestamp::from_secs(1_770_091_506);
 
+/// Routes whose answers hold `null` on purpose.
+const NULLABLE: &[&str] = &["/connect/control", "/openapi.json"];
+
 /// The API over a store in memory, with a user and a client who may call it.
 pub struct TestApi {
     /// What handlers reach.
@@ -195,14 +198,28 @@ impl IntoFuture for Call {
             let response = self.router.oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
             let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            if parts.status == StatusCode::OK && !NULLABLE.contains(&self.path.as_str()) {
+                // The Go client and the older web client both stumble over a null.
+                assert!(!holds_null(&body) || !bytes.starts_with(b"{"), "{} answers null: {body}", self.path);
+            }
             Answer {
                 status: parts.status,
                 headers: parts.headers,
-                body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+                body,
                 text: String::from_utf8_lossy(&bytes).into_owned(),
                 asked: json!({"method": self.method.as_str(), "path": self.path, "caller": self.who, "body": asked}),
             }
         })
+    }
+}
+
+fn holds_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.values().any(holds_null),
+        Value::Array(items) => items.iter().any(holds_null),
+        _ => false,
     }
 }
 

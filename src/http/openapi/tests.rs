@@ -20,6 +20,7 @@ async fn every_route_is_public_or_refuses_strangers() {
             "{route}: declare its security, or list it in openapi::PUBLIC, not both"
         );
         let method: Method = method.parse().unwrap();
+        let path = &concrete(path);
         let answer = api.call(method.clone(), path, Some(b"{}".to_vec())).await;
         if is_secured {
             assert_eq!(answer.status, 401, "{route} answers strangers: {}", answer.text);
@@ -103,6 +104,7 @@ fn no_route_takes_ill_formed_bodies() {
                 continue;
             }
             let method: Method = method.parse().unwrap();
+            let path = &concrete(path);
             let limit = 16 << 20;
             let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(limit + 1));
             let cases = [("{\"a\":", 400), ("[]", 400), ("\"text\"", 400), ("nonsense", 400), (huge.as_str(), 413)];
@@ -119,4 +121,63 @@ fn no_route_takes_ill_formed_bodies() {
             }
         }
     });
+}
+
+/// A path of a route with an id in place of each parameter.
+fn concrete(path: &str) -> String {
+    let id = crate::ids::RecordId::default().to_string();
+    path.split('/').map(|part| if part.starts_with('{') { id.as_str() } else { part }).collect::<Vec<_>>().join("/")
+}
+
+/// Every field of every route takes every value, right or wrong, without an internal error; and whatever is accepted
+/// is answered by an object without `null`.
+#[tokio::test]
+async fn odd_values_in_any_field_never_cause_an_internal_error() {
+    let api = TestApi::new();
+    let document = document();
+    let plain = serde_json::to_value(&document).unwrap();
+    for (method, path, operation) in each_operation(&document) {
+        let Some(body) = &operation.request_body else { continue };
+        let body = serde_json::to_value(body).unwrap();
+        let Some(reference) = body.pointer("/content/application~1json/schema/$ref") else { continue };
+        let schema = plain.pointer(&reference.as_str().unwrap()[1..]).unwrap();
+        let Some(fields) = schema["properties"].as_object() else { continue };
+        let method: Method = method.parse().unwrap();
+        let path = &concrete(path);
+        for field in fields.keys() {
+            for odd in odd_values() {
+                let asked = serde_json::json!({ field: odd }).to_string();
+                let answer =
+                    api.call(method.clone(), path, Some(asked.clone().into_bytes())).token(&api.user_token).await;
+                assert_ne!(answer.status, 500, "{method} {path} with {asked}: {}", answer.text);
+                assert!(answer.body.is_object(), "{method} {path} with {asked}: {}", answer.text);
+            }
+        }
+    }
+}
+
+fn odd_values() -> Vec<serde_json::Value> {
+    use serde_json::json;
+    vec![
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(1e300),
+        json!(""),
+        json!(" "),
+        json!("\u{0}\r\n\u{202e}"),
+        json!("\u{fdfa}".repeat(10_000)),
+        json!("a@b"),
+        json!("00000000-0000-0000-0000-000000000000"),
+        json!([]),
+        json!([null]),
+        json!([[]]),
+        json!(["x", 1, {}]),
+        json!({}),
+        json!({"a": {"b": {"c": []}}}),
+    ]
 }
