@@ -20,12 +20,12 @@ pub type ApiResult<T> = Result<Json<T>, ApiError>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorResult {
     /// What went wrong.
-    pub error: Refusal,
+    pub error: ErrorMessage,
 }
 
-/// Why a request was refused.
+/// What went wrong.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Refusal {
+pub struct ErrorMessage {
     /// One sentence for people.
     pub message: String,
     /// The reset code is to blame: the page offers a new one.
@@ -34,31 +34,18 @@ pub struct Refusal {
     pub reset_code_error: bool,
 }
 
-/// The `error` member of a result with status 200.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ErrorMessage {
-    /// One sentence for people.
-    pub message: String,
-}
-
-impl From<&str> for ErrorMessage {
-    fn from(message: &str) -> Self {
-        Self { message: message.into() }
-    }
-}
-
 /// A refused request: status, message, and when to try again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
     status: StatusCode,
-    error: Refusal,
+    error: ErrorMessage,
     retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// A refusal with this status and message.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        let error = Refusal { message: message.into(), reset_code_error: false };
+        let error = ErrorMessage { message: message.into(), reset_code_error: false };
         Self { status, error, retry_after: None }
     }
 

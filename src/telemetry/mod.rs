@@ -4,4 +4,5 @@
 //! `tracing` sets up the process's log and can change its filter later.
 
 pub mod metrics;
+pub mod relay_metrics;
 pub mod tracing;

@@ -1,0 +1,239 @@
+//! From an accepted socket to a served connection: limits, the handshake, joining the resident, and its end.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::http::Response;
+use hyper::http::request::Parts;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::address_limit::AddressPermit;
+use super::drop_reason::EndReason;
+use super::handshake::{self, Credentials};
+use super::outbox::Outbox;
+use super::ports::Identity;
+use super::resident::Resident;
+use super::transport::quic::{QuicReader, QuicWriter};
+use super::transport::websocket::{WebSocketReader, WebSocketWriter};
+use super::transport::{FrameReader, FrameWriter, Kind};
+use super::{Relay, announce, connection, control_link, ip};
+use crate::telemetry::metrics::GaugeGuard;
+
+/// Time to say goodbye to a transport that failed to authenticate.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// The right to serve one WebSocket, made with its 101.
+#[derive(Debug)]
+pub struct WebSocketTicket {
+    credentials: Option<Credentials>,
+    address: IpAddr,
+    unauthenticated: OwnedSemaphorePermit,
+    /// None: too many transports from there; answered 101, closed at once.
+    place: Option<AddressPermit>,
+}
+
+/// What an unauthenticated transport holds.
+struct Arrival {
+    kind: Kind,
+    credentials: Option<Credentials>,
+    address: IpAddr,
+    unauthenticated: OwnedSemaphorePermit,
+    place: AddressPermit,
+}
+
+/// See [`Relay::websocket_response`].
+pub(super) fn websocket_response(
+    relay: &Relay,
+    request: &Parts,
+    address: IpAddr,
+) -> Result<(Response<()>, WebSocketTicket), Response<&'static str>> {
+    let response = handshake::upgrade_response(request)?;
+    if relay.is_draining.load(Ordering::Relaxed) {
+        return Err(handshake::draining_response());
+    }
+    let unauthenticated = enter(&relay.unauthenticated).ok_or_else(|| {
+        relay.count_end(EndReason::TooMany);
+        handshake::busy_response()
+    })?;
+    let credentials = handshake::credentials_from_headers(&request.headers);
+    let place = relay.addresses.try_acquire(address);
+    Ok((response, WebSocketTicket { credentials, address, unauthenticated, place }))
+}
+
+/// See [`Relay::serve_websocket`].
+pub(super) async fn serve_websocket<I>(relay: &Arc<Relay>, io: I, ticket: WebSocketTicket) -> EndReason
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(place) = ticket.place else {
+        return relay.count_end(EndReason::TooMany);
+    };
+    let (read_half, write_half) = tokio::io::split(io);
+    let arrival = Arrival {
+        kind: Kind::WebSocket,
+        credentials: ticket.credentials,
+        address: ticket.address,
+        unauthenticated: ticket.unauthenticated,
+        place,
+    };
+    serve(relay, arrival, WebSocketReader::new(read_half), WebSocketWriter::new(write_half)).await
+}
+
+/// See [`Relay::serve_quic`].
+pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) -> EndReason {
+    let address = ip(incoming.remote_address());
+    let permits = if relay.is_draining.load(Ordering::Relaxed) {
+        None
+    } else {
+        enter(&relay.unauthenticated).zip(relay.addresses.try_acquire(address))
+    };
+    let Some((unauthenticated, place)) = permits else {
+        incoming.refuse();
+        return relay.count_end(EndReason::TooMany);
+    };
+    // Under load a client proves its address before the server spends a handshake on it.
+    let is_loaded = relay.unauthenticated.available_permits() < relay.config.relay.max_unauthenticated / 2;
+    if is_loaded && incoming.may_retry() {
+        // An error only says that a retry is not possible any more; the packet is gone then as well.
+        let _ = incoming.retry();
+        return relay.count_end(EndReason::TooMany);
+    }
+    let opened = async {
+        let connection = incoming.accept()?.await?;
+        let (send, receive) = connection.accept_bi().await?;
+        Ok::<_, quinn::ConnectionError>((connection, send, receive))
+    };
+    let (connection, send, receive) = match timeout(relay.config.relay.auth_timeout, opened).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) => return relay.count_end(EndReason::PeerClosed),
+        Err(_) => return relay.count_end(EndReason::AuthTimeout),
+    };
+    let arrival = Arrival { kind: Kind::Quic, credentials: None, address, unauthenticated, place };
+    serve(relay, arrival, QuicReader::new(receive), QuicWriter::new(send, connection)).await
+}
+
+fn enter(unauthenticated: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(unauthenticated).try_acquire_owned().ok()
+}
+
+async fn serve<R: FrameReader, W: FrameWriter>(
+    relay: &Arc<Relay>,
+    mut arrival: Arrival,
+    mut reader: R,
+    mut writer: W,
+) -> EndReason {
+    let _running = relay.tasks.token();
+    let _open = GaugeGuard::new(match arrival.kind {
+        Kind::WebSocket => &relay.metrics.websocket_connections,
+        Kind::Quic => &relay.metrics.quic_connections,
+    });
+    let credentials = arrival.credentials.take();
+    let checking = prove(relay, arrival.kind, credentials, &mut reader, &mut writer);
+    let proven = tokio::select! {
+        proven = timeout(relay.config.relay.auth_timeout, checking) => {
+            proven.unwrap_or(Err(EndReason::AuthTimeout))
+        }
+        () = relay.stopping.cancelled() => Err(EndReason::Drained),
+    };
+    let reason = match proven {
+        Ok((identity, credentials)) => {
+            drop(arrival.unauthenticated);
+            let reason = serve_client(relay, identity, &credentials, arrival.address, reader, writer).await;
+            tracing::debug!(client = %identity.client_id, reason = reason.label(), "connection ended");
+            reason
+        }
+        Err(reason) => {
+            // The peer may be gone or not reading; nothing depends on the goodbye.
+            let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
+            tracing::debug!(reason = reason.label(), "connection ended before it was authenticated");
+            reason
+        }
+    };
+    drop(arrival.place);
+    relay.count_end(reason)
+}
+
+/// Learns and checks who is there. Nothing else that the client sends is read meanwhile.
+async fn prove<R: FrameReader, W: FrameWriter>(
+    relay: &Relay,
+    kind: Kind,
+    credentials: Option<Credentials>,
+    reader: &mut R,
+    writer: &mut W,
+) -> Result<(Identity, Credentials), EndReason> {
+    let (credentials, echo) = match credentials {
+        Some(credentials) => (credentials, None),
+        None => {
+            let (credentials, message) = handshake::read_first_message(reader).await?;
+            (credentials, Some(message))
+        }
+    };
+    let mut echo = Vec::from_iter(echo).into();
+    if handshake::echoes_before_check(kind) {
+        write_echo(writer, &mut echo).await?;
+    }
+    let identity = handshake::authenticate(&relay.authenticator, &credentials).await?;
+    write_echo(writer, &mut echo).await?;
+    Ok((identity, credentials))
+}
+
+async fn write_echo<W: FrameWriter>(
+    writer: &mut W,
+    echo: &mut std::collections::VecDeque<Bytes>,
+) -> Result<(), EndReason> {
+    if echo.is_empty() { Ok(()) } else { writer.write(echo).await }
+}
+
+/// Serves an authenticated client.
+async fn serve_client<R: FrameReader, W: FrameWriter>(
+    relay: &Arc<Relay>,
+    identity: Identity,
+    credentials: &Credentials,
+    address: IpAddr,
+    reader: R,
+    writer: W,
+) -> EndReason {
+    let outbox = relay.new_outbox();
+    let limit = relay.config.relay.transports_per_client;
+    let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
+    let attached = Attached { resident: joined.resident, outbox };
+    if joined.is_new {
+        relay.tasks.spawn(control_link::run(Arc::clone(relay), Arc::clone(&attached.resident)));
+    }
+    // A client removed, or a drain begun, between the check and the join would have missed this transport.
+    if handshake::authenticate(&relay.authenticator, credentials).await == Err(EndReason::Unauthorized) {
+        relay.registry.remove(identity.client_id, EndReason::Removed);
+    } else if relay.is_draining.load(Ordering::Relaxed) {
+        attached.outbox.close(EndReason::Drained);
+    }
+    let _present = announce::announce(relay, &attached.resident, joined.is_new, address);
+    connection::run(relay, &attached.resident, &attached.outbox, reader, writer).await
+}
+
+/// An attached transport; its drop detaches it.
+struct Attached {
+    resident: Arc<Resident>,
+    outbox: Arc<Outbox>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // Ends the write loop if the read loop went away in an unusual manner.
+        self.outbox.close(EndReason::PeerClosed);
+        self.resident.detach(&self.outbox);
+    }
+}
+
+impl Relay {
+    fn count_end(&self, reason: EndReason) -> EndReason {
+        if let Some(counter) = self.metrics.connections_ended.get(reason.index()) {
+            counter.inc();
+        }
+        reason
+    }
+}

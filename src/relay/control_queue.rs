@@ -1,0 +1,128 @@
+//! What waits for one client's control conversation: frames it sent to the control id, messages the platform has for
+//! it, and word that its transports have changed. Bounded; the read loops and the pushers never wait.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::wire::control_message::Push;
+
+/// Frames waiting at most. One refused is not acknowledged, so the client sends it again.
+const MAX_FRAMES: usize = 256;
+/// Packs of messages waiting at most. Beyond it all are dropped and the client gets full lists instead.
+const MAX_PACKS: usize = 256;
+
+/// Everything that waited, taken at once.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Frames the client sent, in order.
+    pub frames: VecDeque<Bytes>,
+    /// Messages for the client; those of one element travel in one pack.
+    pub packs: VecDeque<Vec<Push>>,
+    /// Messages were lost: the client needs full lists.
+    pub needs_resync: bool,
+}
+
+/// The queue. One task takes, any may add.
+#[derive(Debug, Default)]
+pub struct ControlQueue {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    work: Work,
+    is_changed: bool,
+    waker: Option<Waker>,
+}
+
+impl ControlQueue {
+    /// Adds a frame the client sent; false when there is no room.
+    pub fn push_frame(&self, frame: Bytes) -> bool {
+        self.change(|state| {
+            let has_room = state.work.frames.len() < MAX_FRAMES;
+            if has_room {
+                state.work.frames.push_back(frame);
+            }
+            has_room
+        })
+    }
+
+    /// Adds messages for the client that travel in one pack.
+    pub fn push_pack(&self, pack: Vec<Push>) {
+        self.change(|state| {
+            if state.work.packs.len() < MAX_PACKS {
+                state.work.packs.push_back(pack);
+            } else {
+                state.work.packs = VecDeque::new();
+                state.work.needs_resync = true;
+            }
+        });
+    }
+
+    /// Says that a transport came or went, or that the resident is retired.
+    pub fn transports_changed(&self) {
+        self.change(|_| ());
+    }
+
+    /// Takes everything that waits; pending while there is nothing new.
+    pub fn poll_take(&self, context: &mut Context<'_>) -> Poll<Work> {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.is_changed) {
+            return Poll::Ready(std::mem::take(&mut state.work));
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        state.is_changed = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(queue: &ControlQueue) -> Poll<Work> {
+        queue.poll_take(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn everything_that_waits_is_taken_at_once() {
+        let queue = ControlQueue::default();
+        assert!(take(&queue).is_pending());
+        assert!(queue.push_frame(Bytes::from_static(b"one")) && queue.push_frame(Bytes::from_static(b"two")));
+        queue.push_pack(vec![Push::NetworkPeersReset]);
+        let Poll::Ready(work) = take(&queue) else { panic!("nothing to take") };
+        assert_eq!((work.frames.len(), work.packs.len(), work.needs_resync), (2, 1, false));
+        assert!(take(&queue).is_pending());
+        queue.transports_changed();
+        assert!(take(&queue).is_ready());
+    }
+
+    #[test]
+    fn too_many_frames_are_refused_and_too_many_packs_become_a_resync() {
+        let queue = ControlQueue::default();
+        let accepted = (0..MAX_FRAMES + 5).filter(|_| queue.push_frame(Bytes::new())).count();
+        assert_eq!(accepted, MAX_FRAMES);
+        for _ in 0..=MAX_PACKS {
+            queue.push_pack(vec![Push::NetworkPeersReset]);
+        }
+        let Poll::Ready(work) = take(&queue) else { panic!("nothing to take") };
+        assert!(work.needs_resync && work.packs.is_empty());
+    }
+}

@@ -1,0 +1,336 @@
+//! The bounded queue of one transport: many senders push, its write loop takes everything at once.
+//!
+//! ```text
+//!            push                     poll_take              written
+//!   sender ---------> queue (waiting) ----------> in flight ---------> next poll_take
+//! ```
+//!
+//! What waits and what is being written count against the same two bounds. A full outbox refuses the newest
+//! frames; the sender counts them and goes on. Only the newest transport of a client is `Current`; the others are
+//! `Superseded`, which sends cached flows back to the resident for a fresh choice.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::drop_reason::EndReason;
+
+/// Room beyond the bounds for the control id's own frames, so that a flood of relayed frames cannot starve them.
+const CONTROL_RESERVE_FRAMES: usize = 64;
+/// See [`CONTROL_RESERVE_FRAMES`].
+const CONTROL_RESERVE_BYTES: usize = CONTROL_RESERVE_FRAMES * crate::wire::MAX_FRAME_BYTES;
+
+/// What an outbox holds at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Frames, waiting and in flight.
+    pub frames: usize,
+    /// Bytes, waiting and in flight.
+    pub bytes: usize,
+}
+
+/// Why frames were not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No room for the rest.
+    Full,
+    /// A newer transport of the client is open; ask the resident.
+    Superseded,
+    /// The connection is gone or going.
+    Closed,
+}
+
+/// What the write loop got.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The batch holds frames, or a pong is due.
+    Frames {
+        /// Payload of the newest ping not yet answered.
+        pong: Option<Bytes>,
+    },
+    /// The connection must end.
+    Closed(EndReason),
+}
+
+/// Queue of frames to one transport.
+#[derive(Debug)]
+pub struct Outbox {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    in_flight_frames: usize,
+    in_flight_bytes: usize,
+    pong: Option<Bytes>,
+    is_superseded: bool,
+    closed: Option<EndReason>,
+    waker: Option<Waker>,
+}
+
+impl State {
+    fn has_room(&self, bounds: Bounds, length: usize) -> bool {
+        self.waiting.len() + self.in_flight_frames < bounds.frames
+            && self.waiting_bytes + self.in_flight_bytes + length <= bounds.bytes
+    }
+
+    fn add(&mut self, frame: Bytes) {
+        self.waiting_bytes += frame.len();
+        self.waiting.push_back(frame);
+    }
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, state: Mutex::default() }
+    }
+
+    /// Takes frames off the front of `run` while they fit; what is refused stays in `run`.
+    #[inline]
+    pub fn push(&self, run: &mut Vec<Bytes>) -> Result<(), Refusal> {
+        self.push_to(run, false)
+    }
+
+    /// As [`Outbox::push`], also into a superseded outbox: for what the newest transport has no room for.
+    pub fn spill(&self, run: &mut Vec<Bytes>) -> Result<(), Refusal> {
+        self.push_to(run, true)
+    }
+
+    fn push_to(&self, run: &mut Vec<Bytes>, even_superseded: bool) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return Err(Refusal::Closed);
+        }
+        if state.is_superseded && !even_superseded {
+            return Err(Refusal::Superseded);
+        }
+        let mut bytes = state.waiting_bytes + state.in_flight_bytes;
+        let room = self.bounds.frames.saturating_sub(state.waiting.len() + state.in_flight_frames);
+        let fitting = run
+            .iter()
+            .take(room)
+            .take_while(|frame| {
+                bytes += frame.len();
+                bytes <= self.bounds.bytes
+            })
+            .count();
+        for frame in run.drain(..fitting) {
+            state.add(frame);
+        }
+        let waker = if fitting > 0 { state.waker.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if run.is_empty() { Ok(()) } else { Err(Refusal::Full) }
+    }
+
+    /// Adds a frame of the control id, which may use a reserve beyond the bounds. Refused frames are sent again by
+    /// the transfer protocol.
+    pub fn push_control(&self, frame: Bytes) -> Result<(), Refusal> {
+        let bounds = Bounds {
+            frames: self.bounds.frames + CONTROL_RESERVE_FRAMES,
+            bytes: self.bounds.bytes + CONTROL_RESERVE_BYTES,
+        };
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return Err(Refusal::Closed);
+        }
+        if !state.has_room(bounds, frame.len()) {
+            return Err(Refusal::Full);
+        }
+        state.add(frame);
+        wake(state);
+        Ok(())
+    }
+
+    /// Answers a ping; only the newest is remembered, as RFC 6455 section 5.5.3 allows.
+    pub fn pong(&self, payload: Bytes) {
+        let mut state = self.state.lock();
+        state.pong = Some(payload);
+        wake(state);
+    }
+
+    /// Marks whether a newer transport of the client is open.
+    pub fn set_superseded(&self, is_superseded: bool) {
+        self.state.lock().is_superseded = is_superseded;
+    }
+
+    /// Ends the connection; the first reason stays. Waiting frames are forgotten.
+    pub fn close(&self, reason: EndReason) {
+        let mut state = self.state.lock();
+        if state.closed.is_none() {
+            state.closed = Some(reason);
+            state.waiting = VecDeque::new();
+            state.waiting_bytes = 0;
+        }
+        wake(state);
+    }
+
+    /// Why the connection must end, if it must.
+    pub fn closed(&self) -> Option<EndReason> {
+        self.state.lock().closed
+    }
+
+    /// Frames waiting or being written.
+    pub fn len(&self) -> usize {
+        let state = self.state.lock();
+        state.waiting.len() + state.in_flight_frames
+    }
+
+    /// Whether nothing waits or is being written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Swaps everything that waits into `batch`, which must be empty; what it held before counts as written.
+    pub fn poll_take(&self, context: &mut Context<'_>, batch: &mut VecDeque<Bytes>) -> Poll<Taken> {
+        debug_assert!(batch.is_empty(), "the batch before was not written");
+        let mut state = self.state.lock();
+        state.in_flight_frames = 0;
+        state.in_flight_bytes = 0;
+        if let Some(reason) = state.closed {
+            return Poll::Ready(Taken::Closed(reason));
+        }
+        let pong = state.pong.take();
+        if state.waiting.is_empty() && pong.is_none() {
+            match &mut state.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut state.waiting, batch);
+        state.in_flight_frames = batch.len();
+        state.in_flight_bytes = std::mem::take(&mut state.waiting_bytes);
+        Poll::Ready(Taken::Frames { pong })
+    }
+
+    /// Gives back the memory of a past burst.
+    pub fn shrink(&self) {
+        let mut state = self.state.lock();
+        if state.waiting.is_empty() {
+            state.waiting = VecDeque::new();
+        }
+    }
+}
+
+fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn frames(count: usize, length: usize) -> Vec<Bytes> {
+        (0..count).map(|at| Bytes::from(vec![at as u8; length])).collect()
+    }
+
+    fn take(outbox: &Outbox) -> Poll<(Taken, Vec<Bytes>)> {
+        let mut batch = VecDeque::new();
+        let mut context = Context::from_waker(Waker::noop());
+        outbox.poll_take(&mut context, &mut batch).map(|taken| (taken, batch.into()))
+    }
+
+    #[test]
+    fn what_is_pushed_comes_out_in_order_as_one_batch() {
+        let outbox = Outbox::new(Bounds { frames: 10, bytes: 100 });
+        let mut run = frames(3, 5);
+        assert_eq!(outbox.push(&mut run), Ok(()));
+        assert!(run.is_empty());
+        assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { pong: None }, frames(3, 5))));
+        assert_eq!(take(&outbox), Poll::Pending);
+    }
+
+    #[test]
+    fn the_newest_frames_are_refused_at_either_bound() {
+        let outbox = Outbox::new(Bounds { frames: 4, bytes: 100 });
+        let mut run = frames(6, 5);
+        assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
+        assert_eq!(run, frames(6, 5)[4..]);
+
+        let outbox = Outbox::new(Bounds { frames: 100, bytes: 12 });
+        let mut run = frames(3, 5);
+        assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
+        assert_eq!(run.len(), 1);
+    }
+
+    #[test]
+    fn a_batch_being_written_still_counts() {
+        let outbox = Outbox::new(Bounds { frames: 2, bytes: 100 });
+        outbox.push(&mut frames(2, 5)).unwrap();
+        assert!(take(&outbox).is_ready());
+        assert_eq!(outbox.push(&mut frames(1, 5)), Err(Refusal::Full));
+        assert!(take(&outbox).is_pending());
+        assert_eq!(outbox.push(&mut frames(1, 5)), Ok(()));
+    }
+
+    #[test]
+    fn control_frames_have_a_reserve() {
+        let outbox = Outbox::new(Bounds { frames: 1, bytes: 100 });
+        outbox.push(&mut frames(1, 5)).unwrap();
+        for _ in 0..CONTROL_RESERVE_FRAMES {
+            assert_eq!(outbox.push_control(Bytes::from_static(b"ack")), Ok(()));
+        }
+        assert_eq!(outbox.push_control(Bytes::from_static(b"ack")), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn a_superseded_outbox_takes_only_spills() {
+        let outbox = Outbox::new(Bounds { frames: 10, bytes: 100 });
+        outbox.set_superseded(true);
+        assert_eq!(outbox.push(&mut frames(1, 1)), Err(Refusal::Superseded));
+        assert_eq!(outbox.spill(&mut frames(1, 1)), Ok(()));
+        outbox.set_superseded(false);
+        assert_eq!(outbox.push(&mut frames(1, 1)), Ok(()));
+    }
+
+    #[test]
+    fn the_first_reason_to_close_stays_and_frees_the_queue() {
+        let outbox = Outbox::new(Bounds { frames: 10, bytes: 100 });
+        outbox.push(&mut frames(2, 1)).unwrap();
+        outbox.close(EndReason::Replaced);
+        outbox.close(EndReason::Drained);
+        assert_eq!(outbox.push(&mut frames(1, 1)), Err(Refusal::Closed));
+        assert_eq!(take(&outbox), Poll::Ready((Taken::Closed(EndReason::Replaced), vec![])));
+    }
+
+    #[test]
+    fn the_write_loop_is_woken_once_per_wait() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let outbox = Outbox::new(Bounds { frames: 10, bytes: 100 });
+        let mut batch = VecDeque::new();
+        assert!(outbox.poll_take(&mut Context::from_waker(&waker), &mut batch).is_pending());
+        outbox.push(&mut frames(2, 1)).unwrap();
+        outbox.push(&mut frames(2, 1)).unwrap();
+        outbox.pong(Bytes::from_static(b"x"));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        let taken = outbox.poll_take(&mut Context::from_waker(&waker), &mut batch);
+        assert_eq!(taken, Poll::Ready(Taken::Frames { pong: Some(Bytes::from_static(b"x")) }));
+        assert_eq!(batch.len(), 4);
+    }
+}

@@ -1,0 +1,65 @@
+//! Transports: bytes of a socket to whole messages and back.
+//!
+//! Both carriers are byte streams that differ in their framing only, so they share [`buffer::ReadBuffer`]. The rest
+//! of the relay sees the two traits, which tests also implement over in-memory pipes.
+
+use std::collections::VecDeque;
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::drop_reason::EndReason;
+
+pub mod buffer;
+pub mod quic;
+pub mod websocket;
+
+/// Bytes gathered for one write at most; a batch beyond it becomes several writes.
+pub const MAX_WRITE_BYTES: usize = 64 * 1024;
+
+/// What a transport is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// WebSocket over HTTP/1.1 ("H1").
+    WebSocket,
+    /// One stream of a raw QUIC connection ("H3").
+    Quic,
+}
+
+/// One message from a client.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A binary message, sharing the memory it was read into. Empty: a keepalive.
+    Data(Bytes),
+    /// A text message, which means nothing here.
+    Text,
+    /// A ping of the WebSocket layer, to be answered with the same bytes.
+    Ping(Bytes),
+}
+
+/// The reading half of a transport.
+pub trait FrameReader: Send + 'static {
+    /// Messages up to this length are transport control, not frames.
+    const MAX_CONTROL_BYTES: usize;
+
+    /// The next complete message among the bytes already read.
+    fn next(&mut self) -> Result<Option<Message>, EndReason>;
+
+    /// Waits for more bytes. May be dropped at any time without losing any.
+    fn fill(&mut self) -> impl Future<Output = Result<(), EndReason>> + Send;
+}
+
+/// The writing half of a transport.
+pub trait FrameWriter: Send + 'static {
+    /// Writes messages off the front of `batch`, up to [`MAX_WRITE_BYTES`] of them, and flushes once.
+    fn write(&mut self, batch: &mut VecDeque<Bytes>) -> impl Future<Output = Result<(), EndReason>> + Send;
+
+    /// Answers a ping.
+    fn write_pong(&mut self, payload: Bytes) -> impl Future<Output = Result<(), EndReason>> + Send;
+
+    /// Says goodbye as far as the transport can.
+    fn close(&mut self, reason: EndReason) -> impl Future<Output = ()> + Send;
+
+    /// Gives back the memory of a past burst.
+    fn shrink(&mut self);
+}

@@ -1,0 +1,238 @@
+//! WebSocket, server side (RFC 6455), for the messages of this protocol: unfragmented binary messages of at most
+//! [`MAX_FRAME_BYTES`] are unmasked in place and split off the read buffer. No extensions.
+//!
+//! Our own codec, because the relay spends most of its time here: it reads and writes many messages per system
+//! call and copies each once. Rare parts of the RFC (fragments, pings, text) are read, slowly.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::buffer::ReadBuffer;
+use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message};
+use crate::relay::drop_reason::EndReason;
+use crate::wire::{MAX_FRAME_BYTES, MAX_TRANSPORT_CONTROL_BYTES};
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const MASKED: u8 = 0x80;
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+const MAX_CONTROL_FRAME_BYTES: usize = 125;
+/// Header of a server's frame at its longest: two bytes and a 16-bit length.
+const MAX_HEADER_BYTES: usize = 4;
+
+/// Reads masked messages.
+#[derive(Debug)]
+pub struct WebSocketReader<R> {
+    io: R,
+    buffer: ReadBuffer,
+    fragments: Option<Fragments>,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    is_text: bool,
+    payload: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin + Send + 'static> WebSocketReader<R> {
+    /// Reads from `io`, which stands right behind the upgrade response.
+    pub fn new(io: R) -> Self {
+        Self { io, buffer: ReadBuffer::default(), fragments: None }
+    }
+
+    fn fragment(&mut self, first: u8, payload: BytesMut) -> Result<Option<Message>, EndReason> {
+        let is_last = first & FIN != 0;
+        let fragments = match (first & 0x0f, &mut self.fragments) {
+            (CONTINUATION, Some(fragments)) => fragments,
+            (TEXT | BINARY, none @ None) => {
+                none.insert(Fragments { is_text: first & 0x0f == TEXT, payload: BytesMut::new() })
+            }
+            _ => return Err(EndReason::Protocol),
+        };
+        if fragments.payload.len() + payload.len() > MAX_FRAME_BYTES {
+            return Err(EndReason::Oversize);
+        }
+        fragments.payload.extend_from_slice(&payload);
+        if !is_last {
+            return Ok(None);
+        }
+        let whole = self.fragments.take();
+        Ok(whole.map(|whole| match whole.is_text {
+            true => Message::Text,
+            false => Message::Data(whole.payload.freeze()),
+        }))
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for WebSocketReader<R> {
+    const MAX_CONTROL_BYTES: usize = MAX_TRANSPORT_CONTROL_BYTES;
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<Message>, EndReason> {
+        loop {
+            let Some((first, mut payload)) = split_frame(&mut self.buffer.bytes)? else {
+                return Ok(None);
+            };
+            if first == FIN | BINARY && self.fragments.is_none() {
+                return Ok(Some(Message::Data(payload.freeze())));
+            }
+            match first & 0x0f {
+                CONTINUATION | TEXT | BINARY => {
+                    if let Some(message) = self.fragment(first, std::mem::take(&mut payload))? {
+                        return Ok(Some(message));
+                    }
+                }
+                PING => return Ok(Some(Message::Ping(payload.freeze()))),
+                PONG => {}
+                CLOSE => return Err(EndReason::PeerClosed),
+                _ => return Err(EndReason::Protocol),
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), EndReason> {
+        self.buffer.fill(&mut self.io).await
+    }
+}
+
+/// Splits the next complete frame off `buffer`: its first byte, and its payload unmasked in place.
+#[inline]
+fn split_frame(buffer: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, EndReason> {
+    let &[first, second, ..] = &buffer[..] else {
+        return Ok(None);
+    };
+    let is_control = first & 0x08 != 0;
+    // Clients mask, extensions were not agreed on, and control frames are neither fragmented nor long.
+    if second & MASKED == 0 || first & RESERVED != 0 || (is_control && first & FIN == 0) {
+        return Err(EndReason::Protocol);
+    }
+    let (length, length_end) = match second & !MASKED {
+        126 => match buffer[2..].first_chunk() {
+            Some(length) => (usize::from(u16::from_be_bytes(*length)), 4),
+            None => return Ok(None),
+        },
+        127 => match buffer[2..].first_chunk() {
+            Some(length) => (usize::try_from(u64::from_be_bytes(*length)).unwrap_or(usize::MAX), 10),
+            None => return Ok(None),
+        },
+        short => (usize::from(short), 2),
+    };
+    if is_control && length > MAX_CONTROL_FRAME_BYTES {
+        return Err(EndReason::Protocol);
+    }
+    if length > MAX_FRAME_BYTES {
+        return Err(EndReason::Oversize);
+    }
+    let Some(&mask) = buffer[length_end..].first_chunk::<4>() else {
+        return Ok(None);
+    };
+    if buffer.len() < length_end + mask.len() + length {
+        return Ok(None);
+    }
+    buffer.advance(length_end + mask.len());
+    let mut payload = buffer.split_to(length);
+    unmask(&mut payload, mask);
+    Ok(Some((first, payload)))
+}
+
+#[inline]
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// Writes unmasked messages.
+#[derive(Debug)]
+pub struct WebSocketWriter<W> {
+    io: W,
+    buffer: Vec<u8>,
+}
+
+impl<W: AsyncWrite + Unpin + Send + 'static> WebSocketWriter<W> {
+    /// Writes to `io`, which stands right behind the upgrade response.
+    pub fn new(io: W) -> Self {
+        Self { io, buffer: Vec::new() }
+    }
+
+    async fn send(&mut self) -> Result<(), EndReason> {
+        let written = async {
+            self.io.write_all(&self.buffer).await?;
+            self.io.flush().await
+        };
+        let result = written.await;
+        self.buffer.clear();
+        result.map_err(|_: std::io::Error| EndReason::PeerClosed)
+    }
+}
+
+/// Appends one frame of `kind`.
+#[inline]
+fn encode(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+    // Nothing longer than MAX_FRAME_BYTES is ever queued, so 16 bits hold every length.
+    match u16::try_from(payload.len()) {
+        Ok(length) if length > 125 => {
+            let [high, low] = length.to_be_bytes();
+            out.put_slice(&[FIN | kind, 126, high, low]);
+        }
+        Ok(length) => out.put_slice(&[FIN | kind, length as u8]),
+        Err(_) => return,
+    }
+    out.put_slice(payload);
+}
+
+impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for WebSocketWriter<W> {
+    async fn write(&mut self, batch: &mut VecDeque<Bytes>) -> Result<(), EndReason> {
+        // One allocation at most, sized for what is there.
+        let bytes: usize = batch.iter().map(|message| MAX_HEADER_BYTES + message.len()).sum();
+        self.buffer.reserve(bytes.min(MAX_WRITE_BYTES));
+        while let Some(message) = batch.front() {
+            let room = MAX_WRITE_BYTES.saturating_sub(self.buffer.len() + MAX_HEADER_BYTES);
+            if message.len() > room && !self.buffer.is_empty() {
+                break;
+            }
+            encode(BINARY, message, &mut self.buffer);
+            batch.pop_front();
+        }
+        self.send().await
+    }
+
+    async fn write_pong(&mut self, payload: Bytes) -> Result<(), EndReason> {
+        encode(PONG, &payload, &mut self.buffer);
+        self.send().await
+    }
+
+    async fn close(&mut self, reason: EndReason) {
+        let code: u16 = match reason {
+            EndReason::Drained => 1001,
+            EndReason::Protocol => 1002,
+            EndReason::Oversize => 1009,
+            _ => 1000,
+        };
+        encode(CLOSE, &code.to_be_bytes(), &mut self.buffer);
+        // The peer may be gone already; there is nobody left to tell.
+        let _ = self.send().await;
+        let _ = self.io.shutdown().await;
+    }
+
+    fn shrink(&mut self) {
+        self.buffer = Vec::new();
+    }
+}
+
+#[cfg(test)]
+#[path = "websocket_tests.rs"]
+mod tests;
