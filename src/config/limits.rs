@@ -14,10 +14,12 @@ pub struct Limits {
     pub peers_per_network: usize,
     /// Live auth codes of a network.
     pub auth_codes_per_network: usize,
+    /// Login sessions of a network; above it the ones longest without a new token end, a few at a time.
+    pub sessions_per_network: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clients_per_network: 128, derived_per_client: 1024, peers_per_network: 100, auth_codes_per_network: 500 }
+        Self { clients_per_network: 128, derived_per_client: 1024, peers_per_network: 100, auth_codes_per_network: 500, sessions_per_network: 1024 }
     }
 }

@@ -4,6 +4,7 @@
 //! [`service::Service`] runs it, commits, and only then hands its effects on.
 
 pub mod address_bucket;
+pub mod api_key;
 pub mod auth;
 pub mod balance;
 pub mod caller;

@@ -1,1 +1,81 @@
-//! Being written.
+//! Ways to prove who you are, and what follows from it: tokens, sessions, codes.
+//!
+//! [`Accounts`] is the front door. Its methods hash passwords and count attempts outside the transaction, run one
+//! operation, and sign what it allows. Each answers with an outcome that a client parses; an `Err` is for what has a
+//! status: too many attempts, no credentials, a busy or failing server.
+
+use std::sync::Arc;
+
+use super::caller::Caller;
+use super::error::DomainError;
+use super::password::{PasswordHasher, Pepper};
+use super::service::Service;
+use super::token::{Claims, TokenKeys};
+use crate::time::Timestamp;
+
+pub mod attempts;
+pub mod auth_code;
+pub mod authenticate;
+pub mod login;
+pub mod method;
+pub mod method_change;
+pub mod password_reset;
+pub mod refresh;
+pub mod role;
+pub mod seedphrase;
+pub mod session;
+pub mod user_auth;
+pub mod verification;
+
+/// Sign-up, sign-in and tokens.
+pub struct Accounts {
+    pub(super) service: Arc<Service>,
+    pub(super) keys: Arc<TokenKeys>,
+    pub(super) hasher: PasswordHasher,
+    pub(super) attempts: attempts::Attempts,
+}
+
+impl Accounts {
+    /// Accounts over the state of `service`, with tokens under `keys` and passwords under `pepper`.
+    pub fn new(service: Arc<Service>, keys: Arc<TokenKeys>, pepper: Pepper) -> Self {
+        let hasher = PasswordHasher::new(&service.config().auth, pepper);
+        Self { service, keys, hasher, attempts: attempts::Attempts::default() }
+    }
+
+    /// Signs claims that an operation has put together, for instance those of a new client.
+    pub fn issue(&self, claims: &Claims) -> String {
+        self.keys.issue(claims)
+    }
+
+    /// A token for an identity as it stands now; used by surfaces that have proven it their own way.
+    ///
+    /// # Errors
+    /// [`DomainError::Unauthorized`] when the identity no longer stands.
+    pub async fn token(&self, caller: &Caller) -> Result<String, DomainError> {
+        let claims = self.service.run(&MakeClaims { caller }).await?;
+        Ok(self.issue(&claims))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.service.clock().now()
+    }
+}
+
+struct MakeClaims<'a> {
+    caller: &'a Caller,
+}
+
+impl super::operation::Operation for MakeClaims<'_> {
+    type Output = Claims;
+
+    fn apply(&self, tx: &mut super::operation::Tx<'_>) -> Result<Claims, DomainError> {
+        session::claims(tx, self.caller)
+    }
+}
+
+/// Whether new accounts count as verified at once: by setting, or because no code could be sent.
+pub fn verifies_at_once(config: &crate::config::Config) -> bool {
+    use crate::config::auth::Verify;
+    use crate::config::mail::MailMode;
+    config.auth.verify == Verify::Auto || config.mail.mode == MailMode::Off
+}

@@ -1,0 +1,388 @@
+//! Sign-up: a user, their first sign-in method and their network, in one transaction.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+use super::name::{self, NETWORK_NAMES, NameRecord};
+use super::{NETWORKS, NetworkRecord, REFERRAL_CODES, ReferralCodeRecord, USERS, UserRecord, is_pro};
+use crate::config::auth::Signup;
+use crate::domain::auth::attempts::{Limit, Origin, Surface};
+use crate::domain::auth::login::{FindPassword, PasswordOwner};
+use crate::domain::auth::method::{self, MethodKind, MethodRecord};
+use crate::domain::auth::user_auth::UserAuth;
+use crate::domain::auth::{Accounts, seedphrase, session, verification, verifies_at_once};
+use crate::domain::device::cut;
+use crate::domain::error::DomainError;
+use crate::domain::operation::{Operation, Tx};
+use crate::domain::password::{self, PasswordHash};
+use crate::domain::token::Claims;
+use crate::ids::{NetworkId, UserId};
+
+const MAX_USER_NAME_BYTES: usize = 128;
+const REFERRAL_CODE_CHARS: usize = 6;
+const REFERRAL_ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+/// Referral codes tried before the server says it is busy; out of two thousand million, one is enough.
+const REFERRAL_TRIES: usize = 16;
+/// How long the same sign-up may arrive again and still be answered as the first: a client sends a request anew when
+/// the answer is lost.
+const REPEAT_WINDOW: Duration = Duration::from_secs(600);
+
+/// A sign-up (`/auth/network-create`). Without any sign-in method the account gets a seedphrase and a generated name.
+#[derive(Clone, Debug, Default)]
+pub struct CreateNetwork {
+    /// What the user calls themselves; may be empty.
+    pub user_name: String,
+    /// Mail address or phone number; given but empty is given, and invalid.
+    pub user_auth: Option<String>,
+    /// Its password.
+    pub password: String,
+    /// Whether the proof of an outside account (`auth_jwt`, `wallet_auth`) is given. This server accepts none.
+    pub has_outside_proof: bool,
+    /// Wanted name of the network.
+    pub network_name: String,
+    /// Whether the terms are accepted.
+    pub terms: bool,
+    /// Whether the verification code shall be 6 digits.
+    pub verify_use_numeric: bool,
+    /// Somebody's referral code; ignored when unknown.
+    pub referral_code: String,
+}
+
+/// How a sign-up ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateNetworkOutcome {
+    /// The account is ready.
+    Created(CreatedNetwork),
+    /// The account is there, but its address must be proven first; a code is on its way.
+    VerificationRequired {
+        /// The network.
+        network_id: NetworkId,
+        /// Its normalised name.
+        network_name: String,
+        /// The normalised address.
+        user_auth: String,
+    },
+    /// Nothing was made.
+    Refused(CreateRefusal),
+}
+
+/// A new network with a logged-in user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedNetwork {
+    /// The network.
+    pub network_id: NetworkId,
+    /// Its user.
+    pub user_id: UserId,
+    /// Its normalised name.
+    pub network_name: String,
+    /// A user token.
+    pub by_jwt: String,
+    /// The 24 words of an account without another method; shown once.
+    pub seedphrase: Option<String>,
+    /// Whether it has a Pro balance.
+    pub is_pro: bool,
+}
+
+/// Why a sign-up was refused; the text is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateRefusal {
+    /// The operator makes networks.
+    #[error("Sign up is closed on this server.")]
+    SignupClosed,
+    /// Terms not accepted.
+    #[error("The terms must be accepted.")]
+    TermsNotAccepted,
+    /// Not a name. Also shown beside the name field.
+    #[error("Network name must be {min_bytes} to 50 letters, digits or dashes.")]
+    InvalidName {
+        /// `auth.network_name_min`.
+        min_bytes: usize,
+    },
+    /// Somebody has the name. Also shown beside the name field.
+    #[error("Network name not available.")]
+    NameTaken,
+    /// Neither a mail address nor a phone number that a code can reach.
+    #[error("Invalid email or phone number.")]
+    InvalidUserAuth,
+    /// Shorter than [`password::MIN_PASSWORD_BYTES`].
+    #[error("Password is too short.")]
+    PasswordTooShort,
+    /// Somebody has the address.
+    #[error("Account might already exist. Please sign in.")]
+    IdentityTaken,
+    /// An outside proof; all are switched off.
+    #[error("Invalid login credentials.")]
+    InvalidCredentials,
+}
+
+impl CreateRefusal {
+    /// Whether the text belongs to the name field (`network_name_message`).
+    pub fn is_about_name(&self) -> bool {
+        matches!(self, Self::InvalidName { .. } | Self::NameTaken)
+    }
+}
+
+impl Accounts {
+    /// Signs a user up.
+    ///
+    /// # Errors
+    /// [`DomainError::TooMany`] after too many accounts without a method from one address, or too many wrong passwords
+    /// for a sign-up that is under way.
+    pub async fn create_network(
+        &self,
+        origin: &Origin,
+        request: &CreateNetwork,
+    ) -> Result<CreateNetworkOutcome, DomainError> {
+        let refused = |refusal| Ok(CreateNetworkOutcome::Refused(refusal));
+        let config = self.service.config();
+        if config.auth.signup == Signup::Closed && origin.surface != Surface::Operator {
+            return refused(CreateRefusal::SignupClosed);
+        }
+        if !request.terms {
+            return refused(CreateRefusal::TermsNotAccepted);
+        }
+        let Some(user_auth) = &request.user_auth else {
+            if request.has_outside_proof {
+                return refused(CreateRefusal::InvalidCredentials);
+            }
+            return self.create_anonymous(origin, request).await;
+        };
+
+        let min_bytes = config.auth.network_name_min;
+        let Some(network_name) = name::normalise(&request.network_name, min_bytes) else {
+            return refused(CreateRefusal::InvalidName { min_bytes });
+        };
+        let user_auth = UserAuth::parse_reachable(user_auth, config);
+        if let Some(user_auth) = &user_auth
+            && let Some(first) = self.service.read(&FindRepeat { user_auth, network_name: &network_name })?
+        {
+            return self.repeat(origin, request, user_auth, first, network_name).await;
+        }
+        if !self.service.read(&name::CheckName { name: network_name.clone() })? {
+            return refused(CreateRefusal::NameTaken);
+        }
+        let Some(user_auth) = user_auth else { return refused(CreateRefusal::InvalidUserAuth) };
+        if !password::is_acceptable(&request.password) {
+            return refused(CreateRefusal::PasswordTooShort);
+        }
+        if self.service.read(&IsTaken { user_auth: &user_auth })? {
+            return refused(CreateRefusal::IdentityTaken);
+        }
+        // The first code counts as a message too, but a sign-up is not refused for it.
+        if let Ok(place) = self.attempts.by_user(self.now(), origin, Limit::Message, user_auth.as_str()) {
+            place.keep();
+        }
+        let hash = self.hasher.hash(&request.password).await?;
+        self.finish(&SignUp { request, network_name: Some(network_name), method: Some((user_auth, hash)) }).await
+    }
+
+    async fn create_anonymous(
+        &self,
+        origin: &Origin,
+        request: &CreateNetwork,
+    ) -> Result<CreateNetworkOutcome, DomainError> {
+        let limit = self.service.config().auth.anonymous_per_day;
+        let sign_up = SignUp { request, network_name: None, method: None };
+        if limit == 0 || origin.address.to_canonical().is_loopback() {
+            return self.finish(&sign_up).await;
+        }
+        let place = self.attempts.by_address(self.now(), origin, Limit::AnonymousAccount(limit))?;
+        let outcome = self.finish(&sign_up).await;
+        match outcome {
+            Ok(_) => place.keep(),
+            Err(_) => place.withdraw(),
+        }
+        outcome
+    }
+
+    /// Answers a sign-up that arrives a second time as the first, with a new code.
+    async fn repeat(
+        &self,
+        origin: &Origin,
+        request: &CreateNetwork,
+        user_auth: &UserAuth,
+        first: PasswordOwner,
+        network_name: String,
+    ) -> Result<CreateNetworkOutcome, DomainError> {
+        if self.check_password(origin, user_auth, &request.password).await?.is_none() {
+            return Ok(CreateNetworkOutcome::Refused(CreateRefusal::IdentityTaken));
+        }
+        // When too many went out lately, the last code still serves.
+        let is_numeric = request.verify_use_numeric;
+        let _sent_or_not = match self.send_verification(origin, user_auth.as_str(), is_numeric).await {
+            Ok(_) | Err(DomainError::TooMany { .. }) => Ok(()),
+            Err(other) => Err(other),
+        }?;
+        let PasswordOwner { network_id, user_auth, .. } = first;
+        Ok(CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth })
+    }
+
+    async fn finish(&self, sign_up: &SignUp<'_>) -> Result<CreateNetworkOutcome, DomainError> {
+        let made = match self.service.run(sign_up).await? {
+            Ok(made) => made,
+            Err(refusal) => return Ok(CreateNetworkOutcome::Refused(refusal)),
+        };
+        let Made { network_id, user_id, network_name, seedphrase, is_pro, claims } = made;
+        match (claims, &sign_up.method) {
+            (None, Some((user_auth, _))) => {
+                let user_auth = user_auth.as_str().to_owned();
+                Ok(CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth })
+            }
+            (claims, _) => {
+                let by_jwt = self.issue(&claims.ok_or(DomainError::Unauthorized)?);
+                let created = CreatedNetwork { network_id, user_id, network_name, by_jwt, seedphrase, is_pro };
+                Ok(CreateNetworkOutcome::Created(created))
+            }
+        }
+    }
+}
+
+struct IsTaken<'a> {
+    user_auth: &'a UserAuth,
+}
+
+impl Operation for IsTaken<'_> {
+    type Output = bool;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
+        Ok(method::user_of(tx, self.user_auth.as_str())?.is_some())
+    }
+}
+
+/// Finds the unverified account that the same sign-up made a moment ago.
+struct FindRepeat<'a> {
+    user_auth: &'a UserAuth,
+    network_name: &'a str,
+}
+
+impl Operation for FindRepeat<'_> {
+    type Output = Option<PasswordOwner>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<PasswordOwner>, DomainError> {
+        let Some(owner) = (FindPassword { user_auth: self.user_auth }).apply(tx)? else { return Ok(None) };
+        let network = tx.get(&NETWORKS, &owner.network_id)?;
+        let is_repeat = network.is_some_and(|network| {
+            !owner.verified
+                && network.name == self.network_name
+                && tx.now.since(network.create_time) <= REPEAT_WINDOW
+        });
+        Ok(is_repeat.then_some(owner))
+    }
+}
+
+struct SignUp<'a> {
+    request: &'a CreateNetwork,
+    /// Normalised; generated when none.
+    network_name: Option<String>,
+    /// A seedphrase when none.
+    method: Option<(UserAuth, PasswordHash)>,
+}
+
+struct Made {
+    network_id: NetworkId,
+    user_id: UserId,
+    network_name: String,
+    seedphrase: Option<String>,
+    is_pro: bool,
+    /// None while the address is not proven.
+    claims: Option<Claims>,
+}
+
+impl Operation for SignUp<'_> {
+    type Output = Result<Made, CreateRefusal>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, DomainError> {
+        let network_name = match &self.network_name {
+            Some(name) if name::is_free(tx, name, None)? => name.clone(),
+            Some(_) => return Ok(Err(CreateRefusal::NameTaken)),
+            None => name::generate(tx)?,
+        };
+        if let Some((user_auth, _)) = &self.method
+            && method::user_of(tx, user_auth.as_str())?.is_some()
+        {
+            return Ok(Err(CreateRefusal::IdentityTaken));
+        }
+
+        let (network_id, user_id) = self.put_records(tx, &network_name)?;
+        let mut seedphrase = None;
+        let is_ready = match &self.method {
+            None => {
+                seedphrase = Some(seedphrase::assign(tx, &user_id)?);
+                true
+            }
+            Some((user_auth, password)) => {
+                let verified = verifies_at_once(tx.config);
+                let record = MethodRecord {
+                    kind: user_auth.kind(),
+                    identity: user_auth.as_str().to_owned(),
+                    password: Some(password.clone()),
+                    verified,
+                    create_time: tx.now,
+                };
+                debug_assert!(matches!(record.kind, MethodKind::Email | MethodKind::Phone));
+                method::put(tx, &user_id, &record)?;
+                if !verified {
+                    verification::send_code(tx, &user_id, &record, self.request.verify_use_numeric)?;
+                }
+                verified
+            }
+        };
+        let claims = match is_ready {
+            true => {
+                let caller = session::login(tx, &user_id)?;
+                Some(session::claims(tx, &caller)?)
+            }
+            false => None,
+        };
+        let is_pro = is_pro(tx, &network_id)?;
+        Ok(Ok(Made { network_id, user_id, network_name, seedphrase, is_pro, claims }))
+    }
+}
+
+impl SignUp<'_> {
+    fn put_records(&self, tx: &mut Tx<'_>, network_name: &str) -> Result<(NetworkId, UserId), DomainError> {
+        let network_id: NetworkId = tx.new_id();
+        let user_id: UserId = tx.new_id();
+        let given_code = self.request.referral_code.trim().to_uppercase();
+        let referred_by = match given_code.is_empty() {
+            true => None,
+            false => tx.get(&REFERRAL_CODES, &given_code)?.map(|owner| owner.network_id),
+        };
+        let referral_code = new_referral_code(tx)?;
+        let user = UserRecord {
+            network_id,
+            user_name: cut(self.request.user_name.trim(), MAX_USER_NAME_BYTES).to_owned(),
+            create_time: tx.now,
+            credential_change_time: tx.now,
+        };
+        let network = NetworkRecord {
+            name: network_name.to_owned(),
+            admin_user_id: user_id,
+            create_time: tx.now,
+            referral_code: referral_code.clone(),
+            referred_by,
+        };
+        tx.put(&REFERRAL_CODES, &referral_code, &ReferralCodeRecord { network_id })?;
+        tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
+        tx.put(&USERS, &user_id, &user)?;
+        tx.put(&NETWORKS, &network_id, &network)?;
+        Ok((network_id, user_id))
+    }
+}
+
+/// A referral code that nobody has: 6 characters `A–Z0–9`, each as likely as the other.
+fn new_referral_code(tx: &mut Tx<'_>) -> Result<String, DomainError> {
+    for _ in 0..REFERRAL_TRIES {
+        let code = random_referral_code(&mut tx.rng);
+        if tx.get(&REFERRAL_CODES, &code)?.is_none() {
+            return Ok(code);
+        }
+    }
+    Err(DomainError::Unavailable)
+}
+
+fn random_referral_code(rng: &mut impl Rng) -> String {
+    let letter = |_| char::from(REFERRAL_ALPHABET[rng.random_range(0..REFERRAL_ALPHABET.len())]);
+    (0..REFERRAL_CODE_CHARS).map(letter).collect()
+}

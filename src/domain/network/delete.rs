@@ -1,0 +1,61 @@
+//! The end of a network: its user, methods, codes, keys and sessions go, its clients end, its name is free again.
+
+use super::name::NETWORK_NAMES;
+use super::{NETWORKS, PRO_PERIODS, REFERRAL_CODES, USERS};
+use crate::domain::auth::{authenticate, method, password_reset, session, verification};
+use crate::domain::caller::Caller;
+use crate::domain::effect::Effect;
+use crate::domain::error::DomainError;
+use crate::domain::operation::{Operation, Tx};
+use crate::domain::{api_key, client};
+use crate::ids::NetworkId;
+
+/// Deletes the caller's own network (`/auth/network-delete`); only its user can, with any token of theirs.
+pub struct DeleteOwnNetwork {
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl Operation for DeleteOwnNetwork {
+    type Output = ();
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
+        authenticate::confirm(tx, &self.caller)?;
+        delete(tx, &self.caller.network_id).map(|_| ())
+    }
+}
+
+/// Deletes a network: an operator's command.
+pub struct DeleteNetwork {
+    /// Which.
+    pub network_id: NetworkId,
+}
+
+impl Operation for DeleteNetwork {
+    /// Whether there was one.
+    type Output = bool;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
+        delete(tx, &self.network_id)
+    }
+}
+
+fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> {
+    let Some(network) = tx.get(&NETWORKS, network_id)? else { return Ok(false) };
+    let user_id = network.admin_user_id;
+    for method in method::methods(tx, &user_id)? {
+        verification::forget_code(tx, &user_id, method.kind)?;
+        method::remove(tx, &user_id, &method)?;
+    }
+    password_reset::forget_code(tx, &user_id)?;
+    session::end_all(tx, network_id)?;
+    api_key::remove_all(tx, network_id)?;
+    client::remove_all(tx, *network_id)?;
+    tx.delete(&REFERRAL_CODES, &network.referral_code)?;
+    tx.delete(&NETWORK_NAMES, &network.name)?;
+    tx.delete(&PRO_PERIODS, network_id)?;
+    tx.delete(&USERS, &user_id)?;
+    tx.delete(&NETWORKS, network_id)?;
+    tx.effect(Effect::CredentialsChanged(*network_id));
+    Ok(true)
+}

@@ -1,0 +1,84 @@
+//! Networks and the people who administer them: one network has one user, and the other way round.
+//!
+//! `name` holds the rules of names, `create` and `delete` the beginning and the end. How a user proves who they are is
+//! the subject of `auth`.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::DomainError;
+use super::operation::Tx;
+use crate::ids::{NetworkId, UserId};
+use crate::json_record;
+use crate::store::table::Table;
+use crate::time::Timestamp;
+
+pub mod create;
+pub mod delete;
+pub mod name;
+
+/// Every network.
+pub const NETWORKS: Table<NetworkId, NetworkRecord> = Table::new(1, "networks");
+
+/// Every user.
+pub const USERS: Table<UserId, UserRecord> = Table::new(3, "users");
+
+/// Networks by referral code.
+pub const REFERRAL_CODES: Table<String, ReferralCodeRecord> = Table::new(4, "referral_codes");
+
+/// When a network's Pro balances are usable; written with the balances.
+pub const PRO_PERIODS: Table<NetworkId, ProPeriod> = Table::new(5, "pro_periods");
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// Its normalised name, unique.
+    pub name: String,
+    /// Its one user.
+    pub admin_user_id: UserId,
+    /// When it was made.
+    pub create_time: Timestamp,
+    /// Its own referral code, 6 characters `A–Z0–9`.
+    pub referral_code: String,
+    /// The network whose code was given when this one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referred_by: Option<NetworkId>,
+}
+json_record!(NetworkRecord, 1);
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// The network they administer.
+    pub network_id: NetworkId,
+    /// What they call themselves, at most 128 bytes.
+    pub user_name: String,
+    /// When they came.
+    pub create_time: Timestamp,
+    /// When a password was last set; tokens with an earlier lineage are dead.
+    pub credential_change_time: Timestamp,
+}
+json_record!(UserRecord, 1);
+
+/// The owner of a referral code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferralCodeRecord {
+    /// The network.
+    pub network_id: NetworkId,
+}
+json_record!(ReferralCodeRecord, 1);
+
+/// A span in which a network counts as Pro, spent or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProPeriod {
+    /// First instant.
+    pub start: Timestamp,
+    /// First instant after it.
+    pub end: Timestamp,
+}
+json_record!(ProPeriod, 1);
+
+/// Whether a network has a Pro balance now: the `pro` claim and the plan that apps show.
+pub fn is_pro(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> {
+    let period = tx.get(&PRO_PERIODS, network_id)?;
+    Ok(period.is_some_and(|period| period.start <= tx.now && tx.now < period.end))
+}
