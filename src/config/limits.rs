@@ -20,6 +20,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clients_per_network: 128, derived_per_client: 1024, peers_per_network: 100, auth_codes_per_network: 500, sessions_per_network: 1024 }
+        Self {
+            clients_per_network: 128,
+            derived_per_client: 1024,
+            peers_per_network: 100,
+            auth_codes_per_network: 500,
+            sessions_per_network: 1024,
+        }
     }
 }

@@ -4,6 +4,21 @@
 //!
 //! | number | name | key | declared in |
 //! |---|---|---|---|
+//! | 1 | networks | network | `domain/network/mod.rs` |
+//! | 2 | network_names | name | `domain/network/name.rs` |
+//! | 3 | users | user | `domain/network/mod.rs` |
+//! | 4 | referral_codes | code | `domain/network/mod.rs` |
+//! | 5 | pro_periods | network | `domain/network/mod.rs` |
+//! | 10 | sign_in_methods | user, kind | `domain/auth/method.rs` |
+//! | 11 | identities | mail address, phone number or seedphrase digest | `domain/auth/method.rs` |
+//! | 12 | verify_codes | user, kind | `domain/auth/verification.rs` |
+//! | 13 | reset_codes | SHA-256 | `domain/auth/password_reset.rs` |
+//! | 14 | user_reset_codes | user | `domain/auth/password_reset.rs` |
+//! | 20 | sessions | network, session | `domain/auth/session.rs` |
+//! | 21 | auth_codes | SHA-256 | `domain/auth/auth_code.rs` |
+//! | 22 | network_auth_codes | network, SHA-256 | `domain/auth/auth_code.rs` |
+//! | 30 | api_keys | SHA-256 | `domain/api_key.rs` |
+//! | 31 | network_api_keys | network, key id | `domain/api_key.rs` |
 //! | 60 | clients | client | `domain/client.rs` |
 //! | 61 | network_clients | network, client | `domain/client.rs` |
 //! | 62 | derived_clients | source client, client | `domain/client.rs` |

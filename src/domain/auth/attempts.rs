@@ -124,9 +124,8 @@ impl Attempts {
         user_auth: Option<&str>,
     ) -> Result<Reservation<'_>, DomainError> {
         let here = (Limit::Secret, self.key(Limit::Secret, origin, true, user_auth.unwrap_or_default()));
-        let anywhere = user_auth.map(|user_auth| {
-            (Limit::SecretAnywhere, self.key(Limit::SecretAnywhere, origin, false, user_auth))
-        });
+        let anywhere = user_auth
+            .map(|user_auth| (Limit::SecretAnywhere, self.key(Limit::SecretAnywhere, origin, false, user_auth)));
         self.reserve(now, origin, std::iter::once(here).chain(anywhere).collect())
     }
 

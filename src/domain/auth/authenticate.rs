@@ -173,9 +173,8 @@ fn stands(tx: &mut Tx<'_>, caller: &Caller) -> Result<bool, DomainError> {
         None => Ok(true),
         Some(wanted) => {
             let client = client::active(tx, &wanted.client_id)?;
-            Ok(client.is_some_and(|client| {
-                client.network_id == caller.network_id && client.device_id == wanted.device_id
-            }))
+            Ok(client
+                .is_some_and(|client| client.network_id == caller.network_id && client.device_id == wanted.device_id))
         }
     }
 }

@@ -215,8 +215,8 @@ impl Operation for SeedphraseLogin {
 }
 
 /// Finds the stored hash that a password must match.
-pub(super) struct FindPassword<'a> {
-    pub(super) user_auth: &'a UserAuth,
+pub(in crate::domain) struct FindPassword<'a> {
+    pub(in crate::domain) user_auth: &'a UserAuth,
 }
 
 impl Operation for FindPassword<'_> {
@@ -239,7 +239,9 @@ struct FinishPasswordLogin<'a> {
 
 enum Finished {
     LoggedIn(Box<Claims>),
-    Unverified { network_name: String },
+    Unverified {
+        network_name: String,
+    },
     /// The password was changed between its check and this transaction.
     Changed,
 }

@@ -35,8 +35,7 @@ pub enum MethodKind {
 }
 
 impl MethodKind {
-    const ALL: [MethodKind; 6] =
-        [Self::Email, Self::Phone, Self::Apple, Self::Google, Self::Solana, Self::Seedphrase];
+    const ALL: [MethodKind; 6] = [Self::Email, Self::Phone, Self::Apple, Self::Google, Self::Solana, Self::Seedphrase];
 
     /// The API's name of the kind.
     pub fn as_str(self) -> &'static str {

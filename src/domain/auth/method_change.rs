@@ -101,8 +101,8 @@ impl Accounts {
         kind: &str,
     ) -> Result<Result<(), ChangeRefusal>, DomainError> {
         let Some(kind) = MethodKind::parse(kind) else { return Ok(Err(ChangeRefusal::UnknownKind)) };
-        let change = self.service.run(&RemoveMethod { caller, kind });
-        self.within_daily_limit(origin, caller, MethodChange::Remove, change).await
+        let removal = RemoveMethod { caller, kind };
+        self.within_daily_limit(origin, caller, MethodChange::Remove, self.service.run(&removal)).await
     }
 
     /// Gives a user without a seedphrase one (`/auth/generate-seedphrase`), or one who has one another
@@ -117,8 +117,8 @@ impl Accounts {
         replace: bool,
     ) -> Result<Result<String, ChangeRefusal>, DomainError> {
         let kind = if replace { MethodChange::RegenerateSeedphrase } else { MethodChange::GenerateSeedphrase };
-        let change = self.service.run(&GenerateSeedphrase { caller, replace });
-        self.within_daily_limit(origin, caller, kind, change).await
+        let generation = GenerateSeedphrase { caller, replace };
+        self.within_daily_limit(origin, caller, kind, self.service.run(&generation)).await
     }
 
     /// Runs a change of which a user may make a few a day; only those that succeed count.

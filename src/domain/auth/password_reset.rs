@@ -133,8 +133,8 @@ impl Operation for SendResetCode<'_> {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
         let Some(user_id) = method::user_of(tx, self.user_auth.as_str())? else { return Ok(()) };
         let method = method::method(tx, &user_id, self.user_auth.kind())?;
-        let has_password = method
-            .is_some_and(|method| method.identity == self.user_auth.as_str() && method.password.is_some());
+        let has_password =
+            method.is_some_and(|method| method.identity == self.user_auth.as_str() && method.password.is_some());
         if !has_password {
             return Ok(());
         }

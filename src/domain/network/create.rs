@@ -263,9 +263,7 @@ impl Operation for FindRepeat<'_> {
         let Some(owner) = (FindPassword { user_auth: self.user_auth }).apply(tx)? else { return Ok(None) };
         let network = tx.get(&NETWORKS, &owner.network_id)?;
         let is_repeat = network.is_some_and(|network| {
-            !owner.verified
-                && network.name == self.network_name
-                && tx.now.since(network.create_time) <= REPEAT_WINDOW
+            !owner.verified && network.name == self.network_name && tx.now.since(network.create_time) <= REPEAT_WINDOW
         });
         Ok(is_repeat.then_some(owner))
     }
