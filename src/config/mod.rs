@@ -9,6 +9,7 @@ pub mod address_range;
 pub mod auth;
 pub mod check;
 pub mod contracts;
+pub mod discovery;
 pub mod geoip;
 pub mod http;
 pub mod limits;
@@ -42,6 +43,8 @@ pub struct Config {
     pub contracts: contracts::Contracts,
     /// Numbers the product promises.
     pub limits: limits::Limits,
+    /// Which providers are offered.
+    pub discovery: discovery::Discovery,
     /// Where addresses are.
     pub geoip: geoip::GeoIp,
     /// Metrics, health, logs.
