@@ -1,9 +1,11 @@
 //! Bytes to messages and back.
 //!
 //! `messages` holds the protobuf types under the protocol's own names, `path` reads an address without decoding
-//! the rest, `framer` cuts a byte stream into messages, `control_message` names what the control id understands.
+//! the rest, `framer` cuts a byte stream into messages, `control_message` names what the control id understands,
+//! `contract_signature` signs contracts.
 //! Nothing here does I/O or keeps state beyond one buffer.
 
+pub mod contract_signature;
 pub mod control_message;
 pub mod framer;
 pub mod messages;
