@@ -102,6 +102,11 @@ impl Complaints {
             "relay.outbox_bytes",
             "must be at least 4KiB, the size of the largest frame",
         );
+        self.unless(
+            relay.peer_grace <= relay.resident_linger,
+            "relay.peer_grace",
+            "must not be longer than relay.resident_linger, after which the client is forgotten",
+        );
         self.positive(relay.destinations_per_client, "relay.destinations_per_client");
         self.positive(config.contracts.open_per_client, "contracts.open_per_client");
         self.positive(config.contracts.open_per_pair, "contracts.open_per_pair");
@@ -225,6 +230,7 @@ mod tests {
         assert_eq!(keys(|config| config.relay.read_timeout = Duration::from_secs(1)), ["relay.read_timeout"]);
         assert_eq!(keys(|config| config.relay.keepalive = Duration::from_secs(20)), ["relay.keepalive"]);
         assert_eq!(keys(|config| config.relay.outbox_bytes = ByteSize(100)), ["relay.outbox_bytes"]);
+        assert_eq!(keys(|config| config.relay.resident_linger = Duration::ZERO), ["relay.peer_grace"]);
         assert_eq!(keys(|config| config.tls.mode = TlsMode::Files), ["tls.certificate", "tls.key"]);
         assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);
