@@ -1,78 +1,29 @@
-//! Contracts of this client as a sender: how many bytes to ask for, asking until one is granted, checking the grant.
+//! Contracts of this client as a sender: asking the platform for one, and what it answered.
 //!
-//! The transfer protocol says when a contract is needed and when one is used up; the session carries that here.
-//! Requests go over `/connect/control`, the only way that is answered.
-
-use std::time::Duration;
+//! The transfer protocol says when a contract is needed, asks again when none comes, checks what was granted and
+//! counts its use; the session carries that here. Requests go over `/connect/control`, the only way that is answered.
 
 use prost::Message as _;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
 
 use super::api::{Api, ApiError};
-use crate::ids::{ClientId, ContractId};
+use crate::ids::ClientId;
+use crate::transfer::lane::Lane;
 use crate::wire::control_message::Request;
-use crate::wire::messages::{
-    Contract, ContractError, CreateContract, CreateContractResult, MessageType, StoredContract,
-};
+use crate::wire::messages::{Contract, ContractError, CreateContract, CreateContractResult, MessageType};
 
 /// Requests on their way at once; one more is not begun, and the transfer protocol asks again.
 const MAX_REQUESTS: usize = 256;
-
-/// Pauses after the first tries of one request.
-const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-
-/// Pause after each further try.
-const LAST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Time after which a request is given up, and with it what waits for the contract.
-const GIVE_UP: Duration = Duration::from_secs(30);
-
-/// How many bytes to ask for: the n-th contract towards a destination asks for the n-th size, further ones for the
-/// last. The default is the ladder of the apps (`connect/transfer_contract_manager.go`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContractSizes(Vec<u64>);
-
-impl Default for ContractSizes {
-    fn default() -> Self {
-        Self(vec![1_048_576, 34_340_864, 67_633_152, 100_925_440, 134_217_728])
-    }
-}
-
-impl ContractSizes {
-    /// Every contract asks for the same size, in bytes.
-    pub fn constant(bytes: u64) -> Self {
-        Self(vec![bytes])
-    }
-
-    /// The size of the n-th contract, never less than what waits.
-    pub fn size(&self, nth: usize, waiting: u64) -> u64 {
-        self.0.get(nth).or(self.0.last()).copied().unwrap_or_default().max(waiting)
-    }
-}
 
 /// A wish for a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractRequest {
     /// Who shall receive.
     pub to: ClientId,
+    /// The lane that waits for it. Its companion bit makes the other side pay for a reply.
+    pub lane: Lane,
     /// Bytes asked for; the server may grant more or fewer.
     pub bytes: u64,
-    /// Bytes below which a grant is of no use.
-    pub at_least: u64,
-    /// A reply to a contract in the other direction, paid by the other side.
-    pub companion: bool,
-}
-
-/// A contract that was granted and checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Grant {
-    /// Its id.
-    pub id: ContractId,
-    /// Bytes it permits.
-    pub bytes: u64,
-    /// What the receiver is shown.
-    pub contract: Contract,
 }
 
 /// Why a contract was not granted.
@@ -86,13 +37,11 @@ pub enum ContractFailure {
         /// Why.
         reason: ContractError,
     },
-    /// The server granted something else than what was asked.
-    #[error("the contract to {to} is not usable: {reason}")]
-    Unusable {
+    /// The server answered neither with a contract nor with an error.
+    #[error("the server did not say whether there is a contract to {to}")]
+    NoAnswer {
         /// Who should have received.
         to: ClientId,
-        /// What is wrong with it.
-        reason: &'static str,
     },
     /// The request failed.
     #[error(transparent)]
@@ -100,93 +49,75 @@ pub enum ContractFailure {
 }
 
 /// Asks once.
-pub async fn ask(api: &Api, source: ClientId, request: ContractRequest) -> Result<Grant, ContractFailure> {
+pub async fn ask(api: &Api, request: ContractRequest) -> Result<Contract, ContractFailure> {
+    let to = request.to;
     let create = CreateContract {
-        destination_id: Some(request.to.into()),
+        destination_id: Some(to.into()),
         transfer_byte_count: request.bytes,
-        companion: request.companion,
+        companion: request.lane.companion_contract,
+        force_stream: request.lane.force_stream.then_some(true),
         ..CreateContract::default()
     };
     let answer = api.connect_control(vec![Request::CreateContract(create).to_frame()]).await?;
-    let unusable = |reason| ContractFailure::Unusable { to: request.to, reason };
     let wanted = i32::from(MessageType::TransferCreateContractResult);
     let frame = answer.frames.into_iter().find(|frame| frame.message_type == wanted);
-    let frame = frame.ok_or_else(|| unusable("the server did not answer"))?;
-    let result = CreateContractResult::decode(frame.message_bytes).map_err(|_| unusable("undecodable"))?;
-    if let Some(code) = result.error {
-        let reason = ContractError::try_from(code).unwrap_or(ContractError::Setup);
-        return Err(ContractFailure::Refused { to: request.to, reason });
+    let result = frame.and_then(|frame| CreateContractResult::decode(frame.message_bytes).ok());
+    match result {
+        Some(CreateContractResult { error: Some(code), .. }) => {
+            let reason = ContractError::try_from(code).unwrap_or(ContractError::Setup);
+            Err(ContractFailure::Refused { to, reason })
+        }
+        Some(CreateContractResult { contract: Some(contract), .. }) => Ok(contract),
+        _ => Err(ContractFailure::NoAnswer { to }),
     }
-    let contract = result.contract.ok_or_else(|| unusable("neither contract nor error"))?;
-    check(contract, source, request).map_err(unusable)
 }
 
-/// Checks a grant as the apps do before they show it to the receiver.
-fn check(contract: Contract, source: ClientId, request: ContractRequest) -> Result<Grant, &'static str> {
-    let stored = StoredContract::decode(contract.stored_contract_bytes.clone()).map_err(|_| "undecodable terms")?;
-    let id = ContractId::from_slice(&stored.contract_id).ok_or("bad id")?;
-    let party = |id: &Option<bytes::Bytes>| id.as_deref().and_then(ClientId::from_slice);
-    if party(&stored.source_id) != Some(source) {
-        return Err("another source");
-    }
-    if party(&stored.destination_id) != Some(request.to) {
-        return Err("another destination");
-    }
-    if stored.transfer_byte_count < request.at_least {
-        return Err("too small");
-    }
-    Ok(Grant { id, bytes: stored.transfer_byte_count, contract })
-}
-
-/// Requests on their way. Dropping it gives them up.
+/// Requests on their way, one per destination and lane. Dropping it gives them up.
 #[derive(Debug)]
 pub struct ContractRequests {
     api: Api,
-    source: ClientId,
-    tasks: JoinSet<(ContractRequest, Result<Grant, ContractFailure>)>,
+    waiting: Vec<ContractRequest>,
+    tasks: JoinSet<(ContractRequest, Result<Contract, ContractFailure>)>,
 }
 
 impl ContractRequests {
-    /// Requests of the client `source`, whose token `api` carries.
-    pub fn new(api: Api, source: ClientId) -> Self {
-        Self { api, source, tasks: JoinSet::new() }
+    /// Requests of the client whose token `api` carries.
+    pub fn new(api: Api) -> Self {
+        Self { api, waiting: Vec::new(), tasks: JoinSet::new() }
     }
 
-    /// Begins to ask; false when too many requests are on their way.
-    pub fn begin(&mut self, request: ContractRequest) -> bool {
-        if self.tasks.len() >= MAX_REQUESTS {
-            return false;
+    /// Begins to ask. Nothing happens while the same lane waits for an answer already, or too many others do: every
+    /// answered request is a reservation, and the transfer protocol asks again anyway.
+    pub fn begin(&mut self, request: ContractRequest) {
+        let is_waiting = self.waiting.iter().any(|other| (other.to, other.lane) == (request.to, request.lane));
+        if is_waiting || self.waiting.len() >= MAX_REQUESTS {
+            return;
         }
-        let (api, source) = (self.api.clone(), self.source);
-        self.tasks.spawn(async move { (request, ask_until_granted(&api, source, request).await) });
-        true
+        self.waiting.push(request);
+        let api = self.api.clone();
+        self.tasks.spawn(async move { (request, ask(&api, request).await) });
     }
 
-    /// The next outcome; waits for ever while nothing is on its way. Cancelling loses nothing.
-    pub async fn next(&mut self) -> (ContractRequest, Result<Grant, ContractFailure>) {
+    /// Whether any request waits for its answer.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The next answer; waits for ever while nothing is on its way. Cancelling loses nothing.
+    pub async fn next(&mut self) -> (ContractRequest, Result<Contract, ContractFailure>) {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok(outcome)) => return outcome,
-                Some(Err(error)) => tracing::error!(%error, "a contract request failed"),
+                Some(Ok((request, outcome))) => {
+                    self.waiting.retain(|other| *other != request);
+                    return (request, outcome);
+                }
+                // Only a panic gets here; its lane must not wait for ever.
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a contract request failed");
+                    self.waiting.clear();
+                }
                 None => std::future::pending().await,
             }
-        }
-    }
-}
-
-/// Asks again and again, as the provider may register, or the balance be filled, a moment later.
-async fn ask_until_granted(api: &Api, source: ClientId, request: ContractRequest) -> Result<Grant, ContractFailure> {
-    let give_up = Instant::now() + GIVE_UP;
-    let mut pauses = PAUSES.into_iter();
-    loop {
-        let outcome = ask(api, source, request).await;
-        let pause = pauses.next().unwrap_or(LAST_PAUSE);
-        match outcome {
-            Err(failure) if Instant::now() + pause < give_up => {
-                tracing::debug!(client = %source, to = %request.to, %failure, "no contract yet");
-                sleep(pause).await;
-            }
-            outcome => return outcome,
         }
     }
 }
@@ -206,38 +137,10 @@ mod tests {
     use crate::wire::control_message::Push;
     use crate::wire::messages::{Frame, Pack};
 
-    const OWN: ClientId = ClientId::new([1; 16]);
     const PEER: ClientId = ClientId::new([2; 16]);
 
     fn request() -> ContractRequest {
-        ContractRequest { to: PEER, bytes: 1 << 20, at_least: 1000, companion: false }
-    }
-
-    fn contract(source: ClientId, destination: ClientId, bytes: u64) -> Contract {
-        let stored = StoredContract {
-            contract_id: vec![3; 16].into(),
-            transfer_byte_count: bytes,
-            source_id: Some(source.into()),
-            destination_id: Some(destination.into()),
-            ..StoredContract::default()
-        };
-        Contract { stored_contract_bytes: stored.encode_to_vec().into(), ..Contract::default() }
-    }
-
-    #[test]
-    fn sizes_follow_the_ladder_and_hold_what_waits() {
-        let sizes = ContractSizes::default();
-        assert_eq!([0, 1, 4, 9].map(|nth| sizes.size(nth, 0)), [1_048_576, 34_340_864, 134_217_728, 134_217_728]);
-        assert_eq!(sizes.size(0, 2_000_000), 2_000_000);
-        assert_eq!(ContractSizes::constant(7).size(3, 0), 7);
-    }
-
-    #[test]
-    fn a_grant_for_others_or_too_small_is_not_used() {
-        assert_eq!(check(contract(OWN, PEER, 1000), OWN, request()).unwrap().bytes, 1000);
-        assert_eq!(check(contract(PEER, PEER, 1000), OWN, request()), Err("another source"));
-        assert_eq!(check(contract(OWN, OWN, 1000), OWN, request()), Err("another destination"));
-        assert_eq!(check(contract(OWN, PEER, 999), OWN, request()), Err("too small"));
+        ContractRequest { to: PEER, lane: Lane::default(), bytes: 1 << 20 }
     }
 
     /// A server that gives `answers` in turn, the last one for ever.
@@ -262,17 +165,25 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_names_its_reason_even_when_it_is_the_zero_value() {
         let refusal = CreateContractResult { error: Some(0), ..CreateContractResult::default() };
-        let api = server(vec![refusal]).await;
-        let failure = ask(&api, OWN, request()).await.unwrap_err();
+        let failure = ask(&server(vec![refusal]).await, request()).await.unwrap_err();
         assert!(matches!(failure, ContractFailure::Refused { reason: ContractError::NoPermission, .. }));
+        let failure = ask(&server(vec![CreateContractResult::default()]).await, request()).await.unwrap_err();
+        assert!(matches!(failure, ContractFailure::NoAnswer { to: PEER }));
     }
 
     #[tokio::test]
-    async fn a_grant_comes_back_with_its_request() {
-        let granted = CreateContractResult { contract: Some(contract(OWN, PEER, 5000)), ..Default::default() };
-        let mut requests = ContractRequests::new(server(vec![granted]).await, OWN);
-        assert!(requests.begin(request()));
-        let (asked, outcome) = requests.next().await;
-        assert_eq!((asked, outcome.unwrap().bytes), (request(), 5000));
+    async fn a_lane_asks_once_at_a_time_and_again_after_the_answer() {
+        let answer = |secret| CreateContractResult {
+            contract: Some(Contract { stored_contract_hmac: vec![secret].into(), ..Contract::default() }),
+            ..CreateContractResult::default()
+        };
+        let mut requests = ContractRequests::new(server(vec![answer(1), answer(2)]).await);
+        for expected in [1, 2] {
+            requests.begin(request());
+            requests.begin(request());
+            let (asked, outcome) = requests.next().await;
+            assert_eq!((asked, &outcome.unwrap().stored_contract_hmac[..]), (request(), &[expected][..]));
+            assert!(requests.is_empty());
+        }
     }
 }

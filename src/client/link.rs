@@ -8,10 +8,11 @@
 //! It owns the task, the queue of frames to write and the backoff. What to do with a frame that no transport takes
 //! is for the session to say: while the link is down its queue simply does not move.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -73,12 +74,13 @@ pub struct Link {
 
 impl Link {
     /// Starts to dial. Frames that arrive go to `inbox`; when that is full, reading waits.
-    pub fn start(dialer: Dialer, backoff: Backoff, inbox: mpsc::Sender<Bytes>) -> Self {
+    /// `changed` is told of every change of state.
+    pub fn start(dialer: Dialer, backoff: Backoff, inbox: mpsc::Sender<Bytes>, changed: Arc<Notify>) -> Self {
         let (outbox, frames) = mpsc::channel(OUTBOX_FRAMES);
         let (report, state) = watch::channel(LinkState::Down("not yet connected".into()));
         let (cut, cuts) = watch::channel(0);
         let stop = CancellationToken::new();
-        let run = Run { dialer, backoff, inbox, frames, report, cuts };
+        let run = Run { dialer, backoff, inbox, frames, report, changed, cuts };
         let task = tokio::spawn(run.until(stop.clone()));
         Self { outbox, state, cut, stop, task: Some(task) }
     }
@@ -126,6 +128,7 @@ struct Run {
     inbox: mpsc::Sender<Bytes>,
     frames: mpsc::Receiver<Bytes>,
     report: watch::Sender<LinkState>,
+    changed: Arc<Notify>,
     cuts: watch::Receiver<u64>,
 }
 
@@ -141,7 +144,7 @@ impl Run {
             let reason = match dialed {
                 Ok((reader, writer)) => {
                     let since = Instant::now();
-                    self.report.send_replace(LinkState::Up);
+                    self.report(LinkState::Up);
                     let Some(end) = self.carry(reader, writer, &stop).await else { return };
                     // With header authentication a rejected client is let in and dropped: that is a failure too.
                     failures = if since.elapsed() >= KEEPALIVE { 0 } else { failures + 1 };
@@ -153,12 +156,19 @@ impl Run {
                 }
             };
             tracing::debug!(route = %self.dialer.route(), reason, failures, "transport is down");
-            self.report.send_replace(LinkState::Down(reason));
+            self.report(LinkState::Down(reason));
+            // What waits here is late by now; whoever sent it sends it anew when the link is up.
+            while self.frames.try_recv().is_ok() {}
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(self.backoff.pause(failures, rand::random())) => {}
             }
         }
+    }
+
+    fn report(&self, state: LinkState) {
+        self.report.send_replace(state);
+        self.changed.notify_one();
     }
 
     /// Carries frames both ways until the transport ends; `None` when it was stopped from here.

@@ -8,6 +8,8 @@
 pub mod api;
 pub mod contracts;
 pub mod dial;
+mod drive;
 pub mod link;
+pub mod session;
 pub mod tls;
 pub mod transport;

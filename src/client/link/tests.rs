@@ -66,7 +66,7 @@ async fn a_link_dials_again_and_carries_frames_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let (inbox, mut received) = mpsc::channel(8);
-    let link = Link::start(dialer(Route::WebSocket(url)), Backoff::default(), inbox);
+    let link = Link::start(dialer(Route::WebSocket(url)), Backoff::default(), inbox, Arc::default());
     for round in 0..3u8 {
         let (stream, _) = listener.accept().await.unwrap();
         let (request, mut server) = ServerBuilder::new().accept(stream).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_refused_upgrade_is_the_reason_of_the_link() {
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let router = axum::Router::new();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let link = Link::start(dialer(Route::WebSocket(url)), Backoff::default(), mpsc::channel(1).0);
+    let link = Link::start(dialer(Route::WebSocket(url)), Backoff::default(), mpsc::channel(1).0, Arc::default());
     let refused = |state: &LinkState| matches!(state, LinkState::Down(reason) if reason.contains("404"));
     link.state().wait_for(refused).await.unwrap();
 }
