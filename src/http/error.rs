@@ -20,12 +20,12 @@ pub type ApiResult<T> = Result<Json<T>, ApiError>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorResult {
     /// What went wrong.
-    pub error: ErrorMessage,
+    pub error: Refusal,
 }
 
-/// What went wrong.
+/// Why a request was refused.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ErrorMessage {
+pub struct Refusal {
     /// One sentence for people.
     pub message: String,
     /// The reset code is to blame: the page offers a new one.
@@ -34,18 +34,31 @@ pub struct ErrorMessage {
     pub reset_code_error: bool,
 }
 
+/// The `error` member of a result with status 200.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorMessage {
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl From<&str> for ErrorMessage {
+    fn from(message: &str) -> Self {
+        Self { message: message.into() }
+    }
+}
+
 /// A refused request: status, message, and when to try again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
     status: StatusCode,
-    error: ErrorMessage,
+    error: Refusal,
     retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// A refusal with this status and message.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        let error = ErrorMessage { message: message.into(), reset_code_error: false };
+        let error = Refusal { message: message.into(), reset_code_error: false };
         Self { status, error, retry_after: None }
     }
 

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::error::{ErrorMessage, ErrorResult};
+use super::error::{ErrorResult, Refusal};
 
 /// Name of the security scheme that routes declare as `security(("bearer" = []))`.
 pub const BEARER: &str = "bearer";
@@ -51,7 +51,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         .build();
     components.security_schemes.insert(BEARER.into(), RefOr::T(SecurityScheme::Http(scheme)));
     components.schemas.insert(ErrorResult::name().into(), ErrorResult::schema());
-    components.schemas.insert(ErrorMessage::name().into(), ErrorMessage::schema());
+    components.schemas.insert(Refusal::name().into(), Refusal::schema());
     let used: Vec<String> = each_operation(&document).flat_map(|(_, _, operation)| tags(operation)).collect();
     document.tags = Some(
         GROUPS
@@ -97,11 +97,11 @@ fn add_refusals(operation: &mut Operation) {
     refusals.push(("429", "Too many requests; `Retry-After` says when to come back."));
     refusals.push(("503", "Starting, draining or overloaded; try again."));
     for (status, about) in refusals {
-        operation.responses.responses.entry(status.into()).or_insert_with(|| RefOr::T(refusal(about)));
+        operation.responses.responses.entry(status.into()).or_insert_with(|| RefOr::T(error_answer(about)));
     }
 }
 
-fn refusal(about: &str) -> Response {
+fn error_answer(about: &str) -> Response {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(ErrorResult::name()))).build();
     ResponseBuilder::new().description(about).content("application/json", body).build()
 }
