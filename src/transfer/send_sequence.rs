@@ -199,7 +199,7 @@ impl SendSequence {
         let payment = contracts.pay(turn.now, bytes, &mut closed);
         let wanted = match payment {
             Payment::Charged => None,
-            Payment::Opened => Some(contracts.next_byte_count(bytes)),
+            Payment::Opened => self.settings.asks_ahead.then(|| contracts.next_byte_count(bytes)),
             Payment::Waiting => contracts.ask(turn.now, bytes),
         };
         let contract_id = contracts.current();

@@ -48,6 +48,8 @@ pub struct SendSettings {
     pub max_message_bytes: usize,
     /// Sequences at once; sending on one more is refused.
     pub max_sequences: usize,
+    /// Whether the next contract is asked for when one is taken, before a message waits for it.
+    pub asks_ahead: bool,
 }
 
 /// What the end of a sequence without acks means.
@@ -128,6 +130,7 @@ impl EndpointConfig {
                 max_queued_bytes: MIB,
                 max_message_bytes: 3000,
                 max_sequences: 16,
+                asks_ahead: false,
             },
             receive: ReceiveSettings {
                 confirms: true,
@@ -170,6 +173,7 @@ impl EndpointConfig {
                 max_queued_bytes: 4 * MIB,
                 max_message_bytes: 3000,
                 max_sequences: 8192,
+                asks_ahead: true,
             },
             receive: ReceiveSettings {
                 confirms: false,
