@@ -14,7 +14,19 @@ use crate::store::Store;
 use crate::time::Clock;
 use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract};
 
+mod changes;
+pub mod close;
+mod codec;
+mod create;
+mod escrow;
 pub mod gate;
+mod links;
+mod pairs;
+pub mod record;
+mod restore;
+mod settle;
+mod state;
+mod sweep;
 
 use gate::Gate;
 
