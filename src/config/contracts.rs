@@ -76,6 +76,8 @@ pub struct Contracts {
     pub open_per_pair: usize,
     /// Bytes reserved by companions of one ordered pair.
     pub companion_bytes_per_pair: ByteSize,
+    /// Days that a settled contract is kept for a closer look.
+    pub archive_days: u32,
 }
 
 impl Default for Contracts {
@@ -85,6 +87,7 @@ impl Default for Contracts {
             open_per_client: 65_536,
             open_per_pair: 1024,
             companion_bytes_per_pair: ByteSize::gib(8),
+            archive_days: 7,
         }
     }
 }

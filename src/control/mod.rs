@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::domain::client_key::{PublishClientKey, PublishTlsChain, TlsChain};
 use crate::domain::contract::Ledger;
 use crate::domain::provide::{ProvideSet, RegisterProvide};
 use crate::domain::service::Service;
@@ -110,12 +111,25 @@ impl Control {
             Request::CreateContract(request) => match via {
                 Via::Http => return Ok(Some(self.create_contract(caller, request).await)),
                 // The sender could not match a reply, and the reservation would leak.
-                Via::Relay => drop(self.counters.in_band_creates.fetch_add(1, Ordering::Relaxed)),
+                Via::Relay => {
+                    self.counters.in_band_creates.fetch_add(1, Ordering::Relaxed);
+                }
             },
             Request::CloseContract(request) => {
                 self.ledger.close(caller.client_id, &request).await.map_err(|error| error.to_string())?;
             }
-            Request::EncryptedKey(_) | Request::ClientKey(_) => {}
+            Request::EncryptedKey(key) => {
+                let chain = TlsChain {
+                    certificates: key.provide_tls_certificate,
+                    signature: key.client_key_signed_tls_certificate,
+                };
+                let operation = PublishTlsChain { client_id: caller.client_id, chain };
+                self.service.run(&operation).await.map_err(|error| error.to_string())?;
+            }
+            Request::ClientKey(key) => {
+                let operation = PublishClientKey { client_id: caller.client_id, public_key: key.public_key };
+                self.service.run(&operation).await.map_err(|error| error.to_string())?;
+            }
             // Counted only: nothing acts on reports about peers, and pings say no more than any other frame.
             Request::PeerAudit(_) | Request::ControlPing | Request::ProvidePing => {}
         }

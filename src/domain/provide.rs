@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::client;
 use super::effect::Effect;
 use super::error::DomainError;
 use super::operation::{Operation, Tx};
@@ -14,7 +15,7 @@ use crate::store::table::{Table, TableValue};
 use crate::wire::messages::{Provide, ProvideMode};
 
 /// The provide set of each client that has registered one; an empty set is kept as no row.
-pub const PROVIDE_SETS: Table<ClientId, ProvideSet> = Table::new(110, "provide sets");
+pub const PROVIDE_SETS: Table<ClientId, ProvideSet> = Table::new(110, "provide_sets");
 
 /// Longest accepted secret, bytes; clients use 32.
 pub const MAX_SECRET_BYTES: usize = 64;
@@ -143,6 +144,8 @@ impl Operation for RegisterProvide {
     type Output = ProvideChange;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<ProvideChange, DomainError> {
+        // A removed client must not leave a set behind it.
+        client::active(tx, &self.client_id)?.ok_or(DomainError::Unauthorized)?;
         let before = provide_set(tx, self.client_id)?;
         if before == self.set {
             return Ok(ProvideChange::default());

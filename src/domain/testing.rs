@@ -19,6 +19,7 @@ use crate::time::{Clock, Timestamp};
 /// A domain with nothing in it.
 pub struct TestDomain {
     pub service: Arc<Service>,
+    pub store: Arc<MemoryStore>,
     pub clock: Clock,
     effects: Arc<Collector>,
 }
@@ -40,8 +41,9 @@ impl TestDomain {
     pub fn with_config(config: Config) -> Self {
         let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
         let effects = Arc::new(Collector::default());
-        let service = Service::new(Arc::new(MemoryStore::new()), clock.clone(), Arc::new(config), effects.clone());
-        Self { service: Arc::new(service), clock, effects }
+        let store = Arc::new(MemoryStore::new());
+        let service = Service::new(store.clone(), clock.clone(), Arc::new(config), effects.clone());
+        Self { service: Arc::new(service), store, clock, effects }
     }
 
     pub async fn run<O: Operation>(&self, operation: &O) -> Result<O::Output, DomainError> {

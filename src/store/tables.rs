@@ -25,3 +25,10 @@
 //! | 63 | devices | device | `domain/device.rs` |
 //! | 64 | client_keys | client | `domain/client_key.rs` |
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
+//! | 110 | provide_sets | client | `domain/provide.rs` |
+//! | 200 | balances | network, end, start, balance | `domain/contract/record.rs` |
+//! | 202 | contracts | contract | `domain/contract/record.rs` |
+//! | 203 | archive | hour, sequence | `domain/contract/record.rs` |
+//! | 204 | credits | network | `domain/contract/record.rs` |
+//! | 205 | network_days | day, network | `domain/contract/record.rs` |
+//! | 206 | grants | network, kind | `domain/contract/record.rs` |

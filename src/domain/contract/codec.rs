@@ -44,7 +44,7 @@ impl Encoder {
     }
 
     /// A presence byte, then the field when there is one.
-    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) -> &mut Self {
+    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
         self.u8(u8::from(value.is_some()));
         if let Some(value) = value {
             write(self, value);

@@ -2,37 +2,67 @@
 //!
 //! The [`Ledger`] owns balances and contracts. Memory decides, one task writes: what arrives while a commit is on its
 //! way to the disk forms the next batch, and nobody is answered before the batch that holds their change is durable.
+//! Reading the parties of a contract and signing it happen on the task of the request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::balance::BalanceView;
 use super::error::DomainError;
 use super::service::Service;
 use crate::config::Config;
-use crate::ids::{ClientId, ContractId, NetworkId};
-use crate::store::Store;
-use crate::time::Clock;
+use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
+use crate::store::{Store, StoreError};
+use crate::time::{Clock, Timestamp};
 use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract};
 
 mod changes;
 pub mod close;
 mod codec;
+pub mod companion;
 mod create;
 mod escrow;
 pub mod gate;
 mod links;
-mod pairs;
+pub mod pairs;
 pub mod record;
+pub mod request;
 mod restore;
+mod retention;
 mod settle;
+mod sign;
 mod state;
 mod sweep;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use gate::Gate;
+use links::Links;
+use record::Balance;
+use state::{Rules, State};
+use writer::{Command, Writer};
 
 /// The one owner of contracts and balances.
 pub struct Ledger {
+    service: Arc<Service>,
+    clock: Clock,
+    config: Arc<Config>,
     gate: Arc<Gate>,
+    links: Arc<Links>,
+    commands: mpsc::Sender<Command>,
+    has_failed: Arc<AtomicBool>,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+/// What runs until [`Ledger::shutdown`].
+struct Tasks {
+    writer: JoinHandle<()>,
+    retention: JoinHandle<()>,
 }
 
 /// Why a close or checkpoint was not recorded. No client parses the texts.
@@ -48,7 +78,7 @@ pub enum CloseError {
     #[error("Client is not a party to the contract: {0}")]
     NotAParty(ContractId),
     /// It has an outcome; usual for a close that was sent again.
-    #[error("Contract already closed: {0}")]
+    #[error("Contract already closed with outcome settled: {0}")]
     AlreadyClosed(ContractId),
     /// The two reports were too far apart; the sweeper settles it.
     #[error("Contract in dispute: {0}")]
@@ -59,29 +89,72 @@ pub enum CloseError {
 }
 
 impl Ledger {
-    /// Reads the ledger's tables and starts its writing task.
+    /// Reads the ledger's tables from `store` and starts its tasks; needs a tokio runtime. `service` tells it about
+    /// clients.
     pub fn open(
-        _service: Arc<Service>,
-        _store: Arc<dyn Store>,
-        _clock: Clock,
+        service: Arc<Service>,
+        store: Arc<dyn Store>,
+        clock: Clock,
         config: Arc<Config>,
     ) -> Result<Arc<Self>, DomainError> {
-        Ok(Arc::new(Self { gate: Arc::new(Gate::new(config.relay.contract_linger)) }))
+        let gate = Arc::new(Gate::new(config.relay.contract_linger));
+        let links = Arc::new(Links::default());
+        let rules = Rules::new(&config);
+        let mut state = State::new(rules, Arc::clone(&gate), Arc::clone(&links), clock.now(), Box::new(rand::random));
+        state.restore(&*store)?;
+        let (commands, queue) = mpsc::channel(writer::QUEUE);
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(state, Arc::clone(&store), clock.clone(), queue, Arc::clone(&has_failed));
+        let tasks = Tasks {
+            writer: tokio::spawn(writer.run()),
+            retention: tokio::spawn(retention::run(store, clock.clone(), config.contracts.archive_days)),
+        };
+        let tasks = Mutex::new(Some(tasks));
+        Ok(Arc::new(Self { service, clock, config, gate, links, commands, has_failed, tasks }))
     }
 
-    /// Makes a contract from `source`. A companion whose origin is not there yet waits for it up to three seconds.
-    pub async fn create(&self, _source: ClientId, _request: &CreateContract) -> Result<Contract, ContractError> {
-        Err(ContractError::Setup)
+    /// Makes a contract from `source`. A companion whose origin is not there yet waits for it, up to
+    /// [`companion::COMPANION_WAIT`].
+    pub async fn create(&self, source: ClientId, request: &CreateContract) -> Result<Contract, ContractError> {
+        let granted = request::grant(&self.service, source, request)?;
+        let new = granted.new.clone();
+        let created = self.ask(|reply| Command::Create { new, reply }).await.unwrap_or(Err(ContractError::Setup))?;
+        Ok(sign::sign(self.config.contracts.hmac, granted, &created))
     }
 
     /// Records what `party` counted under a contract, and settles it when both have.
-    pub async fn close(&self, _party: ClientId, _request: &CloseContract) -> Result<(), CloseError> {
-        Err(CloseError::Unavailable)
+    pub async fn close(&self, party: ClientId, request: &CloseContract) -> Result<(), CloseError> {
+        let contract = ContractId::from_slice(&request.contract_id).ok_or(CloseError::Malformed)?;
+        let report = close::Report {
+            acked: request.acked_byte_count,
+            unacked: request.unacked_byte_count,
+            is_checkpoint: request.checkpoint,
+        };
+        let close = |reply| Command::Close { client: party, contract, report, reply };
+        self.ask(close).await.unwrap_or(Err(CloseError::Unavailable))
     }
 
     /// The balance of a network, after the free grant of today.
-    pub async fn balance(&self, _network: NetworkId) -> Result<BalanceView, DomainError> {
-        Err(DomainError::Unavailable)
+    pub async fn balance(&self, network: NetworkId) -> Result<BalanceView, DomainError> {
+        self.ask(|reply| Command::Balance { network, reply }).await
+    }
+
+    /// Gives a network a balance that is usable from `start` until just before `end`. `None` for one of no bytes,
+    /// which is not made.
+    pub async fn grant(
+        &self,
+        network: NetworkId,
+        start: Timestamp,
+        end: Timestamp,
+        balance: Balance,
+    ) -> Result<Option<BalanceId>, DomainError> {
+        self.ask(|reply| Command::Grant { network, start, end, balance, reply }).await
+    }
+
+    /// Ends a balance now, as after a refund; what open contracts reserve from it is still theirs. Says whether the
+    /// balance exists.
+    pub async fn claw_back(&self, balance: BalanceId) -> Result<bool, DomainError> {
+        self.ask(|reply| Command::ClawBack { balance, reply }).await
     }
 
     /// The relay's view of the open contracts.
@@ -90,17 +163,53 @@ impl Ledger {
     }
 
     /// A client has its first transport.
-    pub fn connected(&self, _client: ClientId) {}
+    pub fn connected(&self, client: ClientId) {
+        self.links.connected(client, self.clock.now());
+    }
 
     /// A client has lost its last transport.
-    pub fn disconnected(&self, _client: ClientId) {}
+    pub fn disconnected(&self, client: ClientId) {
+        self.links.disconnected(client, self.clock.now());
+    }
 
     /// Settles every contract that is due now, however many; returns how many. The ledger's own task does the same a
     /// few at a time.
     pub async fn sweep(&self) -> Result<usize, DomainError> {
-        Ok(0)
+        self.ask(|reply| Command::Sweep { reply }).await
     }
 
-    /// Finishes the batch at hand and stops; later calls are refused.
-    pub async fn shutdown(&self) {}
+    /// Whether a commit has failed; everything is refused from then on.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// Finishes what has been asked so far and stops; later calls are refused.
+    pub async fn shutdown(&self) {
+        let Some(tasks) = self.tasks.lock().take() else { return };
+        // The task may have ended by itself, after a failed commit.
+        let _ = self.commands.send(Command::Stop).await;
+        if tasks.writer.await.is_err() {
+            tracing::error!("the ledger's task panicked");
+        }
+        tasks.retention.abort();
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, DomainError> {
+        let (reply, answer) = oneshot::channel();
+        let refused = || match self.has_failed() {
+            true => DomainError::Store(StoreError::Failed("the ledger has stopped after a failed commit".into())),
+            false => DomainError::Unavailable,
+        };
+        self.commands.send(command(reply)).await.map_err(|_| refused())?;
+        answer.await.map_err(|_| refused())
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if let Some(tasks) = self.tasks.lock().take() {
+            tasks.retention.abort();
+            // The writer ends with the last sender, after what has been asked so far.
+        }
+    }
 }

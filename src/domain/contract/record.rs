@@ -18,7 +18,7 @@ pub const ARCHIVE: Table<(u32, u64), ArchiveBlob> = Table::new(203, "archive");
 pub const CREDITS: Table<NetworkId, Credit> = Table::new(204, "credits");
 
 /// The same per day, kept 400 days. The day leads, so that old ones go as one range.
-pub const NETWORK_DAYS: Table<(u32, NetworkId), Credit> = Table::new(205, "network days");
+pub const NETWORK_DAYS: Table<(u32, NetworkId), Credit> = Table::new(205, "network_days");
 
 /// The last period for which a network was given a grant of a kind.
 pub const GRANTS: Table<(NetworkId, u8), GrantMarker> = Table::new(206, "grants");
@@ -83,7 +83,7 @@ impl TableValue for Balance {
         let mut out = Encoder::new(FORMAT);
         out.i64(self.start_bytes).i64(self.bytes).i64(self.net_revenue).i64(self.subsidy_net_revenue);
         out.u8(u8::from(self.is_pro));
-        out.option(self.purchase_token.as_ref(), |out, token| drop(out.bytes(token.as_bytes())));
+        out.option(self.purchase_token.as_ref(), |out, token| out.bytes(token.as_bytes()));
         out.finish()
     }
 
@@ -215,16 +215,14 @@ impl ContractRecord {
             out.id(side.client_id).id(side.network_id);
         }
         out.i64(self.transfer_bytes).u32(self.priority).u8(self.provide_mode).time(self.create_time);
-        out.option(self.anchor, |out, anchor| drop(out.id(anchor)));
-        out.option(self.payer, |out, payer| drop(out.id(payer)));
-        out.option(self.dispute_time, |out, time| drop(out.time(time)));
+        out.option(self.anchor, Encoder::id).option(self.payer, Encoder::id).option(self.dispute_time, Encoder::time);
         out.u32(self.escrow.len() as u32);
         for (balance, bytes) in &self.escrow {
             out.id(*balance).i64(*bytes);
         }
         for vote in &self.votes {
             out.option(vote.as_ref(), |out, vote| {
-                out.i64(vote.used_bytes).u8(u8::from(vote.is_final)).time(vote.time).u64(vote.acked).u64(vote.unacked);
+                out.i64(vote.used_bytes).u8(u8::from(vote.is_final)).time(vote.time).u64(vote.acked).u64(vote.unacked)
             });
         }
     }

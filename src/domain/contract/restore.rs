@@ -37,7 +37,9 @@ impl State {
         }
         self.restore_closed(store)?;
         let from = NETWORK_DAYS.prefix(&self.now.day_number());
-        for_each(store, &NETWORK_DAYS, Some(from), PAGE, |key, credit| drop(self.days.insert(key, credit)))?;
+        for_each(store, &NETWORK_DAYS, Some(from), PAGE, |key, credit| {
+            self.days.insert(key, credit);
+        })?;
         self.started = self.now;
         Ok(())
     }

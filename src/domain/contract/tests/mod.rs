@@ -1,0 +1,141 @@
+//! The ledger as its callers see it, and its state machine against tables and a plain model.
+
+mod companions;
+mod ledger;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+
+use super::Ledger;
+use crate::config::Config;
+use crate::config::contracts::Grant;
+use crate::config::units::ByteSize;
+use crate::domain::client::CLIENTS;
+use crate::domain::provide::{PROVIDE_SETS, ProvideSet};
+use crate::domain::testing::{TestDomain, client_record, id};
+use crate::ids::{ClientId, ContractId, NetworkId};
+use crate::store::Store;
+use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract, ProvideMode, StoredContract};
+
+pub(super) const MIB: i64 = 1 << 20;
+
+/// A consumer and a second client of the same network.
+pub(super) const CONSUMER: u8 = 1;
+pub(super) const SIBLING: u8 = 2;
+/// A provider of another network.
+pub(super) const PROVIDER: u8 = 3;
+
+/// A ledger over three clients in two networks.
+pub(super) struct World {
+    pub(super) domain: TestDomain,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+impl World {
+    /// Every client provides every mode; the free grant is `free` bytes a day.
+    pub(super) async fn new(free: i64) -> Self {
+        let mut config = Config::default();
+        config.plan.free.bytes = Grant::Bytes(ByteSize(free as u64));
+        Self::with_config(config).await
+    }
+
+    pub(super) async fn with_config(config: Config) -> Self {
+        let domain = TestDomain::with_config(config);
+        for client in [CONSUMER, SIBLING, PROVIDER] {
+            domain.put(&CLIENTS, &id(client), &client_record(network_of(client))).await;
+        }
+        let world = Self { ledger: open(&domain), domain };
+        for client in [CONSUMER, SIBLING, PROVIDER] {
+            world.provide(client, &[ProvideMode::Network, ProvideMode::Public, ProvideMode::Stream]).await;
+        }
+        world
+    }
+
+    pub(super) async fn provide(&self, client: u8, modes: &[ProvideMode]) {
+        let mut set = ProvideSet::default();
+        for mode in modes {
+            set.insert(*mode, secret(client, *mode));
+        }
+        self.domain.put(&PROVIDE_SETS, &id(client), &set).await;
+    }
+
+    /// Stops the ledger and opens it again over the same rows.
+    pub(super) async fn reopen(&mut self) {
+        self.ledger.shutdown().await;
+        self.ledger = open(&self.domain);
+    }
+
+    pub(super) async fn create(&self, source: u8, destination: u8, companion: bool) -> Result<Made, ContractError> {
+        self.ledger.create(id(source), &request(destination, companion)).await.map(Made::new)
+    }
+
+    pub(super) async fn close(&self, party: u8, contract: ContractId, acked: i64) {
+        self.ledger.close(id(party), &close(contract, acked as u64, false)).await.unwrap();
+    }
+
+    pub(super) async fn available(&self, client: u8) -> i64 {
+        self.ledger.balance(id(network_of(client))).await.unwrap().available_bytes
+    }
+
+    pub(super) async fn provided(&self, client: u8) -> i64 {
+        self.ledger.balance(id(network_of(client))).await.unwrap().provided_bytes
+    }
+
+    /// Moves the clock and sweeps.
+    pub(super) async fn sweep_after(&self, secs: u64) -> usize {
+        self.domain.clock.advance(Duration::from_secs(secs));
+        self.ledger.sweep().await.unwrap()
+    }
+}
+
+fn open(domain: &TestDomain) -> Arc<Ledger> {
+    let store: Arc<dyn Store> = domain.store.clone();
+    let config = domain.service.config().clone();
+    Ledger::open(domain.service.clone(), store, domain.clock.clone(), config).unwrap()
+}
+
+pub(super) fn network_of(client: u8) -> u8 {
+    if client == PROVIDER { 11 } else { 10 }
+}
+
+pub(super) fn network(client: u8) -> NetworkId {
+    id(network_of(client))
+}
+
+pub(super) fn client(client: u8) -> ClientId {
+    id(client)
+}
+
+pub(super) fn secret(client: u8, mode: ProvideMode) -> Vec<u8> {
+    vec![client ^ (mode as u8) << 4; 32]
+}
+
+pub(super) fn request(destination: u8, companion: bool) -> CreateContract {
+    CreateContract {
+        destination_id: Some(client(destination).into()),
+        transfer_byte_count: MIB as u64,
+        companion,
+        ..Default::default()
+    }
+}
+
+pub(super) fn close(contract: ContractId, acked: u64, checkpoint: bool) -> CloseContract {
+    CloseContract { contract_id: contract.into(), acked_byte_count: acked, unacked_byte_count: 0, checkpoint }
+}
+
+/// A contract and what is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Made {
+    pub(super) id: ContractId,
+    pub(super) contract: Contract,
+    pub(super) stored: StoredContract,
+}
+
+impl Made {
+    fn new(contract: Contract) -> Self {
+        let stored = StoredContract::decode(contract.stored_contract_bytes.clone()).unwrap();
+        Self { id: ContractId::from_slice(&stored.contract_id).unwrap(), contract, stored }
+    }
+}

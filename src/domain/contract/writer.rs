@@ -1,0 +1,219 @@
+//! The one task that changes the ledger. What arrives while a commit is on its way forms the next batch, so a lone
+//! request waits for one commit and many concurrent ones share it. Nobody is answered before their batch is durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::CloseError;
+use super::close::Report;
+use super::companion::{COMPANION_WAIT, CreateReply, Waiters, Waiting};
+use super::create::{Created, NewContract, Refusal};
+use super::record::Balance;
+use super::state::State;
+use crate::domain::balance::BalanceView;
+use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
+use crate::store::{Committed, Store};
+use crate::time::{Clock, Timestamp};
+use crate::wire::messages::ContractError;
+
+/// Requests in one batch.
+pub(super) const BATCH: usize = 1024;
+
+/// Requests that may wait for the batch at hand; more wait in their own tasks.
+pub(super) const QUEUE: usize = 4096;
+
+/// How often the sweeper looks for contracts that are due.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Contracts the sweeper looks at per batch, so that a great many due at once do not hold up requests.
+const SWEEP_AT_ONCE: usize = 256;
+
+/// One request to the ledger. Reads of balances come this way too, since a read may grant the day's balance.
+pub(super) enum Command {
+    Create { new: NewContract, reply: CreateReply },
+    Close { client: ClientId, contract: ContractId, report: Report, reply: Reply<Result<(), CloseError>> },
+    Balance { network: NetworkId, reply: Reply<BalanceView> },
+    Grant { network: NetworkId, start: Timestamp, end: Timestamp, balance: Balance, reply: Reply<Option<BalanceId>> },
+    ClawBack { balance: BalanceId, reply: Reply<bool> },
+    Sweep { reply: Reply<usize> },
+    Stop,
+}
+
+/// The answer of a request; dropped without one when the ledger stops or fails.
+pub(super) type Reply<T> = oneshot::Sender<T>;
+
+/// An answer that waits for its commit.
+enum Answer {
+    Create(CreateReply, Result<Created, ContractError>),
+    Close(Reply<Result<(), CloseError>>, Result<(), CloseError>),
+    Balance(Reply<BalanceView>, BalanceView),
+    Grant(Reply<Option<BalanceId>>, Option<BalanceId>),
+    ClawBack(Reply<bool>, bool),
+    Sweep(Reply<usize>, usize),
+}
+
+impl Answer {
+    /// Sends it. Whoever has gone away in the meantime does not miss it.
+    fn release(self) {
+        match self {
+            Answer::Create(reply, answer) => drop(reply.send(answer)),
+            Answer::Close(reply, answer) => drop(reply.send(answer)),
+            Answer::Balance(reply, answer) => drop(reply.send(answer)),
+            Answer::Grant(reply, answer) => drop(reply.send(answer)),
+            Answer::ClawBack(reply, answer) => drop(reply.send(answer)),
+            Answer::Sweep(reply, answer) => drop(reply.send(answer)),
+        }
+    }
+}
+
+/// The task's own state.
+pub(super) struct Writer {
+    pub(super) state: State,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) has_failed: Arc<AtomicBool>,
+    waiters: Waiters,
+    answers: Vec<Answer>,
+    next_sweep: Instant,
+    is_stopping: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        state: State,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        commands: mpsc::Receiver<Command>,
+        has_failed: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            state,
+            store,
+            clock,
+            commands,
+            has_failed,
+            waiters: Waiters::default(),
+            answers: Vec::new(),
+            next_sweep: Instant::now() + SWEEP_EVERY,
+            is_stopping: false,
+        }
+    }
+
+    /// Serves requests until told to stop, or until a commit fails: memory is then ahead of the store, so nothing that
+    /// follows could be trusted. Requests that are left are dropped, which their callers take for a refusal.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while !self.is_stopping {
+            let wake_at = self.waiters.next_deadline().map_or(self.next_sweep, |at| at.min(self.next_sweep));
+            tokio::select! {
+                biased;
+                count = self.commands.recv_many(&mut batch, BATCH) => self.is_stopping = count == 0,
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+            self.state.advance(self.clock.now());
+            for command in batch.drain(..) {
+                self.apply(command);
+            }
+            self.keep_time();
+            if !self.commit().await {
+                self.has_failed.store(true, Ordering::Relaxed);
+                return;
+            }
+            self.answers.drain(..).for_each(Answer::release);
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        let state = &mut self.state;
+        let answer = match command {
+            Command::Create { new, reply } => {
+                return self.create(Waiting { new, reply, deadline: Instant::now() + COMPANION_WAIT });
+            }
+            Command::Close { client, contract, report, reply } => {
+                Answer::Close(reply, state.close(client, contract, report))
+            }
+            Command::Balance { network, reply } => Answer::Balance(reply, state.balance_view(network)),
+            Command::Grant { network, start, end, balance, reply } => {
+                Answer::Grant(reply, state.grant(network, start, end, balance))
+            }
+            Command::ClawBack { balance, reply } => Answer::ClawBack(reply, state.claw_back(balance)),
+            Command::Sweep { reply } => {
+                let mut swept = 0;
+                loop {
+                    let (count, is_more) = state.sweep(SWEEP_AT_ONCE);
+                    swept += count;
+                    if !is_more {
+                        break Answer::Sweep(reply, swept);
+                    }
+                }
+            }
+            Command::Stop => return self.is_stopping = true,
+        };
+        self.answers.push(answer);
+    }
+
+    /// Makes a contract, and those that waited for it, and those that waited for these.
+    fn create(&mut self, request: Waiting) {
+        let mut ready = vec![request];
+        while let Some(request) = ready.pop() {
+            // Nobody would use it, and it would keep its reservation for five minutes.
+            if request.reply.is_closed() {
+                continue;
+            }
+            let answer = match self.state.create(&request.new) {
+                Ok(created) => {
+                    let new = &request.new;
+                    ready.extend(self.waiters.wake((new.source.client_id, new.destination.client_id)));
+                    Ok(created)
+                }
+                Err(Refusal::NoAnchor) => match self.waiters.park(request) {
+                    Ok(()) => continue,
+                    Err(request) => {
+                        self.answers.push(Answer::Create(request.reply, Err(ContractError::Setup)));
+                        continue;
+                    }
+                },
+                Err(Refusal::InsufficientBalance) => Err(ContractError::InsufficientBalance),
+                Err(Refusal::TooMany) => Err(ContractError::Setup),
+            };
+            self.answers.push(Answer::Create(request.reply, answer));
+        }
+    }
+
+    /// Gives up on companions whose time is up, sweeps a little, forgets what is old.
+    fn keep_time(&mut self) {
+        let now = Instant::now();
+        for waiting in self.waiters.expire(now) {
+            self.answers.push(Answer::Create(waiting.reply, Err(ContractError::Setup)));
+        }
+        if now >= self.next_sweep {
+            let (_, is_more) = self.state.sweep(SWEEP_AT_ONCE);
+            let is_more = self.state.forget_old(SWEEP_AT_ONCE) || is_more;
+            self.state.links.forget(self.state.now);
+            self.next_sweep = if is_more { now } else { now + SWEEP_EVERY };
+        }
+    }
+
+    /// Makes the batch durable; says whether it is.
+    async fn commit(&mut self) -> bool {
+        let Some(commit) = self.state.take_commit() else { return true };
+        match self.store.commit(commit).await {
+            Ok(Committed::Yes) => true,
+            Ok(Committed::Conflict) => {
+                tracing::error!(
+                    "the ledger's rows were changed by someone else; no contract is made or closed until a restart"
+                );
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the ledger cannot write; no contract is made or closed until a restart");
+                false
+            }
+        }
+    }
+}
