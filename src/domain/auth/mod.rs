@@ -27,6 +27,11 @@ pub mod session;
 pub mod user_auth;
 pub mod verification;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 /// Sign-up, sign-in and tokens.
 pub struct Accounts {
     pub(super) service: Arc<Service>,

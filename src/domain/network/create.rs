@@ -208,12 +208,11 @@ impl Accounts {
         if self.check_password(origin, user_auth, &request.password).await?.is_none() {
             return Ok(CreateNetworkOutcome::Refused(CreateRefusal::IdentityTaken));
         }
-        // When too many went out lately, the last code still serves.
-        let is_numeric = request.verify_use_numeric;
-        let _sent_or_not = match self.send_verification(origin, user_auth.as_str(), is_numeric).await {
-            Ok(_) | Err(DomainError::TooMany { .. }) => Ok(()),
-            Err(other) => Err(other),
-        }?;
+        match self.send_verification(origin, user_auth.as_str(), request.verify_use_numeric).await {
+            // When too many went out lately, the last code still serves.
+            Ok(_) | Err(DomainError::TooMany { .. }) => {}
+            Err(other) => return Err(other),
+        }
         let PasswordOwner { network_id, user_auth, .. } = first;
         Ok(CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth })
     }
