@@ -10,6 +10,7 @@ use crate::config::load::ConfigError;
 
 mod completions;
 mod config;
+mod demo;
 mod serve;
 
 /// Run your own URnetwork-compatible network from one binary.
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Run the server
     Serve(serve::ServeArgs),
+    /// Carry a file between two networks through a server of its own, and show what it cost
+    Demo(demo::DemoArgs),
     /// Check or show the settings
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
@@ -39,6 +42,7 @@ pub fn run() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Demo(arguments) => serve::runtime().and_then(|runtime| runtime.block_on(demo::run(arguments))),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };
