@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use super::address::{PeerAddr, client_address};
 use super::error::ApiError;
-use super::state::{ApiState, Audience};
+use super::state::ApiState;
+use crate::domain::auth::authenticate::Audience;
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::error::DomainError;
 

@@ -7,27 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::domain::caller::Caller;
-use crate::domain::error::DomainError;
+use crate::domain::auth::Accounts;
+use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::service::Service;
 use crate::time::Timestamp;
-
-/// Which tokens a route accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// User tokens only.
-    User,
-    /// Client tokens only.
-    Client,
-    /// Both.
-    Any,
-}
-
-/// Proves who sent a token.
-pub trait Authenticate: Send + Sync {
-    /// The identity behind a token that is valid now and of the right kind.
-    fn authenticate(&self, token: &str, audience: Audience) -> Result<Caller, DomainError>;
-}
 
 /// What handlers can reach. Cheap to clone.
 #[derive(Clone)]
@@ -35,7 +18,9 @@ pub struct ApiState {
     /// Runs operations.
     pub service: Arc<Service>,
     /// Proves who sent a token.
-    pub authenticator: Arc<dyn Authenticate>,
+    pub authenticator: Arc<Authenticator>,
+    /// Sign-up, sign-in and tokens.
+    pub accounts: Arc<Accounts>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

@@ -20,13 +20,18 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::address::PeerAddr;
-use super::state::{ApiState, Audience, Authenticate, ServerStatus};
+use super::state::{ApiState, ServerStatus};
 use crate::config::Config;
+use crate::domain::auth::Accounts;
+use crate::domain::auth::attempts::{Origin, Surface};
+use crate::domain::auth::authenticate::{Audience, Authenticator};
 use crate::domain::caller::{Caller, CallerClient};
+use crate::domain::client::{AuthClient, AuthClientOutcome};
 use crate::domain::effect::{Effect, EffectSink};
-use crate::domain::error::DomainError;
+use crate::domain::network::create::{CreateNetwork, CreateNetworkOutcome};
+use crate::domain::password::Pepper;
 use crate::domain::service::Service;
-use crate::ids::{ClientId, DeviceId, NetworkId, UserId};
+use crate::domain::token::TokenKeys;
 use crate::store::memory::MemoryStore;
 use crate::time::{Clock, Timestamp};
 
@@ -77,21 +82,6 @@ impl EffectSink for Effects {
     }
 }
 
-struct TwoTokens {
-    user: Caller,
-    client: Caller,
-}
-
-impl Authenticate for TwoTokens {
-    fn authenticate(&self, token: &str, audience: Audience) -> Result<Caller, DomainError> {
-        match (token, audience) {
-            ("user", Audience::User | Audience::Any) => Ok(self.user.clone()),
-            ("client", Audience::Client | Audience::Any) => Ok(self.client.clone()),
-            _ => Err(DomainError::Unauthorized),
-        }
-    }
-}
-
 impl TestApi {
     /// The API with the default settings.
     pub fn new() -> Self {
@@ -104,22 +94,17 @@ impl TestApi {
         let effects = Arc::new(Effects::default());
         let store = Arc::new(MemoryStore::new());
         let service = Arc::new(Service::new(store, clock.clone(), Arc::new(config), effects.clone()));
-        let user = Caller {
-            network_id: NetworkId::new([1; 16]),
-            user_id: UserId::new([2; 16]),
-            client: None,
-            create_time: START,
-            session_id: None,
-            roles: Vec::new(),
-            principal: String::new(),
-        };
-        let client_part = CallerClient { client_id: ClientId::new([3; 16]), device_id: DeviceId::new([4; 16]) };
-        let client = Caller { client: Some(client_part), ..user.clone() };
+        let keys = Arc::new(TokenKeys::generate());
+        let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
         let state = ApiState {
+            authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
+            accounts,
             service,
-            authenticator: Arc::new(TwoTokens { user: user.clone(), client: client.clone() }),
             status: Arc::new(ServerStatus::new("test")),
         };
+        let (user, user_token) = soon(make_user(&state));
+        let (client, client_token) = soon(make_client(&state, &user));
+        effects.take();
         let router = super::router(state.clone());
         Self { state, clock, effects, user_token: "user".into(), user, client_token: "client".into(), client, router }
     }
@@ -149,6 +134,46 @@ impl TestApi {
         }
         let peer = PEER.parse().unwrap();
         Call { router: self.router.clone(), method, path: path.into(), body, headers, peer, who: "nobody" }
+    }
+}
+
+/// What a future gives that need not wait: everything in memory but password hashes.
+fn soon<T>(future: impl Future<Output = T>) -> T {
+    futures_util::FutureExt::now_or_never(future).expect("nothing to wait for")
+}
+
+/// A network without sign-in methods, from loopback so that it counts for no limit.
+async fn make_user(state: &ApiState) -> (Caller, String) {
+    let origin = Origin { surface: Surface::Api, address: std::net::Ipv4Addr::LOCALHOST.into() };
+    let request = CreateNetwork { terms: true, ..CreateNetwork::default() };
+    match state.accounts.create_network(&origin, &request).await.unwrap() {
+        CreateNetworkOutcome::Created(created) => {
+            let caller = state.authenticator.authenticate(&created.by_jwt, Audience::User).unwrap();
+            (caller, created.by_jwt)
+        }
+        other => panic!("no network: {other:?}"),
+    }
+}
+
+/// A top-level client of the user.
+async fn make_client(state: &ApiState, user: &Caller) -> (Caller, String) {
+    let request = AuthClient {
+        caller: user.clone(),
+        client_id: None,
+        source_client_id: None,
+        description: "laptop".into(),
+        device_spec: "linux amd64".into(),
+        roles: Vec::new(),
+        principal: String::new(),
+    };
+    match state.service.run(&request).await.unwrap() {
+        AuthClientOutcome::Authorized(client_id, record) => {
+            let client = Some(CallerClient { client_id, device_id: record.device_id });
+            let caller = Caller { client, ..user.clone() };
+            let token = state.accounts.token(&caller).await.unwrap();
+            (caller, token)
+        }
+        other => panic!("no client: {other:?}"),
     }
 }
 

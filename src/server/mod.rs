@@ -15,7 +15,11 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::config::http::Http;
 use crate::config::tls::TlsMode;
+use crate::domain::auth::Accounts;
+use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::password::Pepper;
 use crate::domain::service::Service;
+use crate::domain::token::TokenKeys;
 use crate::http;
 use crate::http::state::{ApiState, Quic, ServerStatus};
 use crate::store::sled::SledStore;
@@ -85,8 +89,11 @@ impl Server {
         }
         let effects = Arc::new(Effects::new(mailer));
         let service = Arc::new(Service::new(store, options.clock, Arc::clone(&config), effects));
-        let authenticator = Arc::new(NoTokens);
-        let state = ApiState { service, authenticator, status: Arc::clone(&status) };
+        let folder = &config.store.path;
+        let keys = Arc::new(TokenKeys::load_or_create(folder)?);
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), Arc::clone(&keys)));
+        let accounts = Arc::new(Accounts::new(Arc::clone(&service), keys, Pepper::load_or_create(folder)?));
+        let state = ApiState { service, authenticator, accounts, status: Arc::clone(&status) };
 
         let http_socket = bind("http.listen", config.http.listen)?;
         let telemetry = bind("telemetry.listen", config.telemetry.listen)?;
@@ -176,19 +183,6 @@ impl Server {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "localhost".into() } else { name.trim().into() }
-}
-
-/// Refuses every token: nobody has an account yet.
-struct NoTokens;
-
-impl crate::http::state::Authenticate for NoTokens {
-    fn authenticate(
-        &self,
-        _token: &str,
-        _audience: crate::http::state::Audience,
-    ) -> Result<crate::domain::caller::Caller, crate::domain::error::DomainError> {
-        Err(crate::domain::error::DomainError::Unauthorized)
-    }
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {

@@ -7,9 +7,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::state::ApiState;
 
+pub mod auth;
 pub mod hello;
 
 /// Every route of the JSON API and its description.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().merge(hello::routes())
+    OpenApiRouter::default().merge(hello::routes()).merge(auth::routes())
 }

@@ -15,6 +15,7 @@ use crate::http::state::ApiState;
 
 mod code;
 mod login;
+mod method;
 mod network;
 mod password;
 mod verify;
@@ -34,6 +35,10 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(code::code_create))
         .routes(routes!(code::code_login))
         .routes(routes!(code::refresh))
+        .routes(routes!(method::add_auth))
+        .routes(routes!(method::remove_auth))
+        .routes(routes!(method::generate_seedphrase))
+        .routes(routes!(method::regenerate_seedphrase))
 }
 
 const INVALID_USER_AUTH: &str = "Invalid email or phone number.";

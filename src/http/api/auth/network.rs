@@ -5,9 +5,13 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ApiOrigin;
 use super::login::VerificationRequired;
-use crate::http::error::{ApiResult, ErrorMessage};
-use crate::http::extract::{Body, ClientAddress, Session};
+use crate::domain::network::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
+use crate::domain::network::delete::DeleteOwnNetwork;
+use crate::domain::network::name::CheckName;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;
 use crate::ids::NetworkId;
 
@@ -16,6 +20,7 @@ use crate::ids::NetworkId;
 #[serde(default)]
 pub struct NetworkCheckArgs {
     /// The name.
+    #[schema(required)]
     network_name: String,
 }
 
@@ -37,15 +42,21 @@ pub struct NetworkCreateArgs {
     /// Mail address or phone number.
     user_auth: Option<String>,
     /// At least 6 bytes; required beside `user_auth`.
-    password: Option<String>,
+    password: String,
     /// Token of a sign-in service; this server trusts none.
     auth_jwt: Option<String>,
+    /// Proof from a wallet; this server takes none.
+    #[schema(value_type = Option<Object>)]
+    wallet_auth: Option<serde_json::Value>,
     /// Name of the network: 5 to 50 letters, digits or dashes.
     network_name: String,
     /// Whether the terms are accepted; must be true.
+    #[schema(required)]
     terms: bool,
     /// Whether the verification code shall be six digits.
     verify_use_numeric: bool,
+    /// Referral code of another network; ignored when unknown.
+    referral_code: String,
 }
 
 /// A new network.
@@ -75,6 +86,10 @@ pub struct NetworkCreateNetwork {
     network_id: NetworkId,
     /// Its name in normal form.
     network_name: String,
+    /// Whether it has a Pro balance.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    is_pro: bool,
 }
 
 /// Why no network was made.
@@ -87,10 +102,96 @@ pub struct NetworkCreateError {
     network_name_message: Option<String>,
 }
 
-/// Whether the network is gone.
+/// The network is gone.
 #[derive(Default, Serialize, ToSchema)]
-pub struct NetworkDeleteResult {
-    /// Why it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorMessage>,
+pub struct NetworkDeleteResult {}
+
+/// Says whether a name can be had.
+#[utoipa::path(
+    post,
+    path = "/auth/network-check",
+    tag = "auth",
+    request_body = NetworkCheckArgs,
+    responses((status = 200, body = NetworkCheckResult))
+)]
+pub async fn network_check(
+    State(state): State<ApiState>,
+    Body(args): Body<NetworkCheckArgs>,
+) -> ApiResult<NetworkCheckResult> {
+    let available = state.service.read(&CheckName { name: args.network_name })?;
+    Ok(Json(NetworkCheckResult { available }))
+}
+
+/// Makes a network and its administrator.
+#[utoipa::path(
+    post,
+    path = "/auth/network-create",
+    tag = "auth",
+    request_body = NetworkCreateArgs,
+    responses((status = 200, body = NetworkCreateResult))
+)]
+pub async fn network_create(
+    State(state): State<ApiState>,
+    ApiOrigin(origin): ApiOrigin,
+    Body(args): Body<NetworkCreateArgs>,
+) -> ApiResult<NetworkCreateResult> {
+    Ok(Json(state.accounts.create_network(&origin, &args.into()).await?.into()))
+}
+
+impl From<NetworkCreateArgs> for CreateNetwork {
+    fn from(args: NetworkCreateArgs) -> Self {
+        let has_outside_proof = args.auth_jwt.is_some_and(|token| !token.is_empty()) || args.wallet_auth.is_some();
+        Self {
+            user_name: args.user_name,
+            user_auth: args.user_auth,
+            password: args.password,
+            has_outside_proof,
+            network_name: args.network_name,
+            terms: args.terms,
+            verify_use_numeric: args.verify_use_numeric,
+            referral_code: args.referral_code,
+        }
+    }
+}
+
+impl From<CreateNetworkOutcome> for NetworkCreateResult {
+    fn from(outcome: CreateNetworkOutcome) -> Self {
+        match outcome {
+            CreateNetworkOutcome::Created(created) => {
+                let network = NetworkCreateNetwork {
+                    by_jwt: Some(created.by_jwt),
+                    network_id: created.network_id,
+                    network_name: created.network_name,
+                    is_pro: created.is_pro,
+                };
+                Self { network: Some(network), seedphrase: created.seedphrase, ..Self::default() }
+            }
+            CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth } => {
+                let network = NetworkCreateNetwork { by_jwt: None, network_id, network_name, is_pro: false };
+                let verification_required = Some(VerificationRequired { user_auth });
+                Self { network: Some(network), verification_required, ..Self::default() }
+            }
+            CreateNetworkOutcome::Refused(refusal) => Self { error: Some(refusal.into()), ..Self::default() },
+        }
+    }
+}
+
+impl From<CreateRefusal> for NetworkCreateError {
+    fn from(refusal: CreateRefusal) -> Self {
+        let message = refusal.to_string();
+        Self { network_name_message: refusal.is_about_name().then(|| message.clone()), message }
+    }
+}
+
+/// Deletes the caller's network: its user, clients, codes and tokens.
+#[utoipa::path(
+    post,
+    path = "/auth/network-delete",
+    tag = "auth",
+    security(("bearer" = [])),
+    responses((status = 200, body = NetworkDeleteResult))
+)]
+pub async fn network_delete(State(state): State<ApiState>, Session(caller): Session) -> ApiResult<NetworkDeleteResult> {
+    state.service.run(&DeleteOwnNetwork { caller }).await?;
+    Ok(Json(NetworkDeleteResult {}))
 }
