@@ -106,7 +106,7 @@ impl TestApi {
         let (client, client_token) = soon(make_client(&state, &user));
         effects.take();
         let router = super::router(state.clone());
-        Self { state, clock, effects, user_token: "user".into(), user, client_token: "client".into(), client, router }
+        Self { state, clock, effects, user_token, user, client_token, client, router }
     }
 
     /// The same state behind another router.
