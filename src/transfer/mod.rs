@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod lane;
 pub mod output;
 pub mod settings;
+pub mod simulation;
 
 mod ack;
 mod contract_window;
