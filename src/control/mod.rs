@@ -148,3 +148,6 @@ impl Control {
         Push::CreateContractResult(Box::new(result))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 mod companions;
 mod ledger;
+mod sweeper;
+mod votes;
 
 use std::sync::Arc;
 use std::time::Duration;
