@@ -1,30 +1,91 @@
 //! The front door of a TCP listener: decides which part answers a request.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::http::address::PeerAddr;
+use crate::config::Config;
+use crate::http::address::{PeerAddr, client_address};
+use crate::http::layers::clean_path;
+use crate::relay::Relay;
 
 /// What answers the requests of one listener.
 pub struct Front {
     router: Router,
+    relay: Option<RelayDoor>,
+}
+
+/// The way to the relay: `GET /` with an upgrade.
+struct RelayDoor {
+    relay: Arc<Relay>,
+    config: Arc<Config>,
+    tasks: TaskTracker,
 }
 
 impl Front {
     /// A front door that hands everything to a router.
     pub fn to_router(router: Router) -> Self {
-        Self { router }
+        Self { router, relay: None }
+    }
+
+    /// A front door that hands upgrades to the relay and everything else to a router. Upgraded connections run as tasks
+    /// of `tasks`.
+    pub fn to_router_and_relay(router: Router, relay: Arc<Relay>, config: Arc<Config>, tasks: TaskTracker) -> Self {
+        Self { router, relay: Some(RelayDoor { relay, config, tasks }) }
     }
 
     /// Answers one request from `peer`.
     pub async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if let Some(door) = &self.relay
+            && door.is_meant(&request)
+        {
+            return door.answer(request, peer);
+        }
         request.extensions_mut().insert(PeerAddr(peer));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
+    }
+}
+
+impl RelayDoor {
+    fn is_meant(&self, request: &Request<Incoming>) -> bool {
+        let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+        request.method() == Method::GET
+            && upgrade.is_some_and(|protocols| {
+                protocols.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+            })
+            && clean_path(request.uri().path(), &self.config.http.path_prefix) == "/"
+    }
+
+    fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let address = match client_address(request.headers(), peer, &self.config.http.trusted_proxies) {
+            Ok(address) => address,
+            Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        };
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (parts, _) = request.into_parts();
+        let (response, ticket) = match self.relay.websocket_response(&parts, address.ip()) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return refusal.map(Body::from),
+        };
+        let relay = Arc::clone(&self.relay);
+        self.tasks.spawn(async move {
+            match upgrade.await {
+                Ok(upgraded) => {
+                    // Counted by the relay itself.
+                    let _ = relay.serve_websocket(TokioIo::new(upgraded), ticket).await;
+                }
+                Err(error) => tracing::debug!(%error, "a connection broke before it was a WebSocket"),
+            }
+        });
+        response.map(|()| Body::empty())
     }
 }

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::domain::contract::Ledger;
 use crate::http::state::{Quic, ServerStatus};
 use crate::store::sled::SledStore;
 use crate::telemetry::metrics::{self, Metrics};
@@ -22,14 +23,16 @@ pub struct Health {
     pub status: Arc<ServerStatus>,
     /// The store, whose failure ends the server.
     pub store: Arc<SledStore>,
+    /// The ledger, likewise.
+    pub ledger: Arc<Ledger>,
     /// What `/metrics` answers.
     pub metrics: Arc<Metrics>,
 }
 
 impl Health {
-    /// Resolves with the reason once the store has failed: it takes nothing more, so the process must stop.
+    /// Resolves with the reason once a commit has failed: nothing more is taken, so the process must stop.
     pub async fn failed(&self) -> &'static str {
-        while !self.store.has_failed() {
+        while !self.store.has_failed() && !self.ledger.has_failed() {
             tokio::time::sleep(STORE_CHECK).await;
         }
         let reason = "the store has failed";

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use rustls::pki_types::CertificateDer;
@@ -15,31 +16,27 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::config::http::Http;
 use crate::config::tls::TlsMode;
-use crate::domain::auth::Accounts;
-use crate::domain::auth::authenticate::Authenticator;
-use crate::domain::password::Pepper;
-use crate::domain::service::Service;
-use crate::domain::token::TokenKeys;
 use crate::http;
-use crate::http::state::{ApiState, Quic, ServerStatus};
-use crate::store::sled::SledStore;
-use crate::telemetry::metrics::{ListenerMetrics, MailMetrics, Metrics, QuicMetrics};
+use crate::http::state::{Quic, ServerStatus};
+use crate::telemetry::metrics::{ListenerMetrics, Metrics, QuicMetrics};
 use crate::time::Clock;
 
+mod drain;
 mod effects;
 mod front;
 mod health;
+mod identity;
 mod listeners;
 mod mail;
 mod open_files;
+mod parts;
 mod quic;
 mod tls;
 
-use effects::Effects;
 use front::Front;
 use health::Health;
 use listeners::Listener;
-use mail::Mailer;
+use parts::Parts;
 use quic::QuicListener;
 use tls::Certificates;
 
@@ -66,34 +63,31 @@ pub struct Server {
     addresses: Addresses,
     certificates: Arc<Certificates>,
     health: Arc<Health>,
+    parts: Parts,
+    /// Ends the listeners and everything that runs with them.
     stop: CancellationToken,
     tasks: TaskTracker,
-    drain_timeout: std::time::Duration,
+    /// Ends the health listener, which outlives the others.
+    stop_health: CancellationToken,
+    health_tasks: TaskTracker,
+    drain_timeout: Duration,
 }
 
 impl Server {
-    /// Opens the store and the listeners and begins to serve. Errors name the file, address or key to change.
+    /// Opens the listeners and the store and begins to serve. Errors name the file, address or key to change.
     pub async fn start(config: Arc<Config>, options: ServerOptions) -> anyhow::Result<Server> {
         let metrics = Arc::new(Metrics::new());
-        let settings = config.store.clone();
-        let store = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&settings)).await??);
-        let certificates = Certificates::open(&config)?;
         let status = Arc::new(ServerStatus::new(host_name()));
-        let health = Health { status: Arc::clone(&status), store: Arc::clone(&store), metrics: Arc::clone(&metrics) };
-        let health = Arc::new(health);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-
-        let (mailer, mail_task) = Mailer::start(&config, metrics.register(MailMetrics::new))?;
-        if let Some(task) = mail_task {
-            tasks.spawn(async move { drop(task.await) });
-        }
-        let effects = Arc::new(Effects::new(mailer));
-        let service = Arc::new(Service::new(store, options.clock, Arc::clone(&config), effects));
-        let folder = &config.store.path;
-        let keys = Arc::new(TokenKeys::load_or_create(folder)?);
-        let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), Arc::clone(&keys)));
-        let accounts = Arc::new(Accounts::new(Arc::clone(&service), keys, Pepper::load_or_create(folder)?));
-        let state = ApiState { service, authenticator, accounts, status: Arc::clone(&status) };
+        let (stop_health, health_tasks) = (CancellationToken::new(), TaskTracker::new());
+        let parts = Parts::open(&config, options.clock, &status, &metrics, (&stop, &tasks)).await?;
+        let certificates = Certificates::open(&config)?;
+        let health = Arc::new(Health {
+            status: Arc::clone(&status),
+            store: Arc::clone(&parts.store),
+            ledger: Arc::clone(&parts.ledger),
+            metrics: Arc::clone(&metrics),
+        });
 
         let http_socket = bind("http.listen", config.http.listen)?;
         let telemetry = bind("telemetry.listen", config.telemetry.listen)?;
@@ -113,10 +107,12 @@ impl Server {
         };
         let limits =
             Http { max_connections: open_files::affordable(config.http.max_connections), ..config.http.clone() };
+        let router = http::router(parts.api.clone());
+        let relay = Arc::clone(&parts.relay);
         let api = Listener {
             socket: http_socket,
             tls,
-            front: Arc::new(Front::to_router(http::router(state))),
+            front: Arc::new(Front::to_router_and_relay(router, relay, Arc::clone(&config), tasks.clone())),
             limits: limits.clone(),
             metrics: metrics.register(ListenerMetrics::new),
         };
@@ -128,13 +124,13 @@ impl Server {
             metrics: ListenerMetrics::default(),
         };
         tasks.spawn(api.run(stop.clone(), tasks.clone()));
-        tasks.spawn(health_listener.run(stop.clone(), tasks.clone()));
+        health_tasks.spawn(health_listener.run(stop_health.clone(), health_tasks.clone()));
         if let Some(quic) = quic {
-            let (status, stop) = (Arc::clone(&status), stop.clone());
-            tasks.spawn(async move { drop(quic.run(status, quinn::Incoming::refuse, stop).await) });
+            tasks.spawn(quic.run(status, Arc::clone(&parts.relay), stop.clone(), tasks.clone()));
         }
         let drain_timeout = config.http.drain_timeout;
-        let server = Server { addresses, certificates, health, stop, tasks, drain_timeout };
+        let server =
+            Server { addresses, certificates, health, parts, stop, tasks, stop_health, health_tasks, drain_timeout };
         server.announce(config.tls.mode != TlsMode::Off);
         Ok(server)
     }
@@ -157,16 +153,6 @@ impl Server {
     /// Resolves, with the reason, when the server can no longer work and must be stopped.
     pub async fn failed(&self) -> &'static str {
         self.health.failed().await
-    }
-
-    /// Ends the server: no new work, then what is open gets `http.drain_timeout`, then the store closes.
-    pub async fn shutdown(self) {
-        self.health.status.drain();
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(self.drain_timeout, self.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = self.tasks.len(), "http.drain_timeout has passed; the rest is cut off");
-        }
     }
 
     fn announce(&self, is_tls: bool) {

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::tls::{self, Certificates};
 use crate::config::relay::Relay as Settings;
 use crate::http::state::{Quic, ServerStatus};
+use crate::relay::Relay;
 use crate::telemetry::metrics::QuicMetrics;
 
 /// Silence after which a connection is dead; clients announce 20 s, and the smaller value counts.
@@ -45,7 +47,6 @@ pub struct QuicListener {
     endpoint: Endpoint,
     config: ServerConfig,
     metrics: QuicMetrics,
-    retry_above: usize,
 }
 
 impl QuicListener {
@@ -59,7 +60,7 @@ impl QuicListener {
         let endpoint = open(settings.quic_listen, &config).with_context(|| {
             format!("relay.quic_listen {} cannot be opened; free it or choose another address", settings.quic_listen)
         })?;
-        Ok(Self { endpoint, config, metrics, retry_above: settings.max_unauthenticated / 2 })
+        Ok(Self { endpoint, config, metrics })
     }
 
     /// The address that is open.
@@ -67,14 +68,15 @@ impl QuicListener {
         self.endpoint.local_addr()
     }
 
-    /// Hands every connection attempt to `take` until `stop`; then refuses new ones and returns the endpoint, whose
-    /// connections go on until it is closed.
+    /// Hands every connection attempt to the relay until `stop`; then refuses new ones, and ends when the last
+    /// connection has.
     pub async fn run(
         mut self,
         status: Arc<ServerStatus>,
-        take: impl Fn(Incoming),
+        relay: Arc<Relay>,
         stop: CancellationToken,
-    ) -> Endpoint {
+        tasks: TaskTracker,
+    ) {
         let address = self.endpoint.local_addr();
         loop {
             let incoming = tokio::select! {
@@ -83,7 +85,8 @@ impl QuicListener {
             };
             if let Some(incoming) = incoming {
                 self.metrics.incoming.inc();
-                self.admit(incoming, &take);
+                let relay = Arc::clone(&relay);
+                tasks.spawn(async move { relay.serve_quic(incoming).await });
                 continue;
             }
             let Ok(address) = address else { break };
@@ -96,18 +99,7 @@ impl QuicListener {
             tracing::info!(listener = "quic", %address, "listening");
         }
         self.endpoint.set_server_config(None);
-        self.endpoint
-    }
-
-    /// Under load, attempts from addresses that may be forged must prove themselves first.
-    fn admit(&self, incoming: Incoming, take: &impl Fn(Incoming)) {
-        if self.endpoint.open_connections() < self.retry_above || !incoming.may_retry() {
-            return take(incoming);
-        }
-        self.metrics.retried.inc();
-        if incoming.retry().is_err() {
-            tracing::debug!("a QUIC attempt could not be asked to prove its address");
-        }
+        self.endpoint.wait_idle().await;
     }
 
     async fn reopen(&self, address: SocketAddr, stop: &CancellationToken) -> Option<Endpoint> {

@@ -100,8 +100,6 @@ impl ListenerMetrics {
 pub struct QuicMetrics {
     /// Connection attempts seen.
     pub incoming: Counter,
-    /// Attempts that were asked to prove their address first.
-    pub retried: Counter,
     /// Times the listener broke down and was opened again.
     pub rebound: Counter,
 }
@@ -111,7 +109,6 @@ impl QuicMetrics {
     pub fn new(registry: &mut Registry) -> Self {
         let series = Self::default();
         registry.register("quic_incoming", "QUIC connection attempts", series.incoming.clone());
-        registry.register("quic_retried", "QUIC attempts asked to prove their address", series.retried.clone());
         registry.register("quic_rebound", "Times the QUIC listener was opened again", series.rebound.clone());
         series
     }

@@ -1,0 +1,181 @@
+//! The parts behind the listeners, joined: store, operations, accounts, presence, ledger, relay.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::effects::Effects;
+use super::mail::Mailer;
+use crate::config::Config;
+use crate::control::Control;
+use crate::domain::auth::Accounts;
+use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::contract::Ledger;
+use crate::domain::location::geoip::Geography;
+use crate::domain::password::Pepper;
+use crate::domain::peer::{PeerSink, Peers};
+use crate::domain::presence::{Connection, Presence, PresenceListener};
+use crate::domain::provider::index::ProviderIndex;
+use crate::domain::service::Service;
+use crate::domain::token::TokenKeys;
+use crate::http::state::{ApiState, ServerStatus};
+use crate::relay::{self, Relay, RelayParts};
+use crate::store::Store;
+use crate::store::sled::SledStore;
+use crate::telemetry::metrics::{MailMetrics, Metrics};
+use crate::time::Clock;
+
+/// Time for the last owners of the store to let go of it.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that works behind the listeners.
+pub struct Parts {
+    /// Durable state.
+    pub store: Arc<SledStore>,
+    /// Carries frames.
+    pub relay: Arc<Relay>,
+    /// Owns balances and contracts.
+    pub ledger: Arc<Ledger>,
+    /// What the routes reach.
+    pub api: ApiState,
+    mail: Option<JoinHandle<()>>,
+}
+
+impl Parts {
+    /// Opens the store and joins everything over it; keys that do not exist are made. Tasks that run with the parts
+    /// join `tasks` and end with `stop`.
+    pub async fn open(
+        config: &Arc<Config>,
+        clock: Clock,
+        status: &Arc<ServerStatus>,
+        metrics: &Metrics,
+        (stop, tasks): (&CancellationToken, &TaskTracker),
+    ) -> anyhow::Result<Self> {
+        let settings = config.store.clone();
+        let store = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&settings)).await??);
+        let shared: Arc<dyn Store> = Arc::<SledStore>::clone(&store);
+        let keys = Arc::new(TokenKeys::load_or_create(&config.store.path)?);
+        let pepper = Pepper::load_or_create(&config.store.path)?;
+        let geography = Geography::open(&config.geoip)?;
+
+        let (mailer, mail) = Mailer::start(config, metrics.register(MailMetrics::new))?;
+        let effects = Arc::new(Effects::new(mailer));
+        let sink = Arc::clone(&effects);
+        let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), sink));
+        let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper));
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));
+        let ledger = Ledger::open(Arc::clone(&service), shared, clock.clone(), Arc::clone(config))
+            .context("the balances and contracts in the store cannot be read")?;
+        let control = Arc::new(Control::new(Arc::clone(&service), Arc::clone(&ledger)));
+
+        let presence = Presence::new(clock.clone());
+        let peers = Peers::new(Arc::clone(&service));
+        let providers = ProviderIndex::new(Arc::clone(&service), Arc::clone(&presence), geography);
+        let relay = Relay::new(RelayParts {
+            config: Arc::clone(config),
+            clock,
+            authenticator: Arc::<Authenticator>::clone(&authenticator),
+            control: Arc::<Control>::clone(&control),
+            gate: Arc::clone(ledger.gate()) as Arc<_>,
+            presence: Arc::clone(&presence),
+            peers: Arc::<Peers>::clone(&peers),
+            metrics: metrics.register(relay::metrics),
+        });
+        let sink: Weak<dyn PeerSink> = Arc::<Relay>::downgrade(&relay);
+        peers.deliver_to(sink);
+        effects.join(&relay, &peers, &providers);
+        presence.follow(Arc::new(Follower(Arc::downgrade(&peers))));
+        presence.follow(Arc::new(Follower(Arc::downgrade(&providers))));
+        presence.follow(Arc::new(LedgerFollower {
+            ledger: Arc::downgrade(&ledger),
+            presence: Arc::downgrade(&presence),
+            order: Mutex::new(()),
+        }));
+        let (driven, stop) = (Arc::clone(&peers), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = driven.drive() => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        let api = ApiState { service, authenticator, accounts, status: Arc::clone(status) };
+        Ok(Self { store, relay, ledger, api, mail })
+    }
+
+    /// Lets go of everything, once nothing uses the parts any more: the last messages leave, then the store closes.
+    pub async fn close(self, mail_timeout: Duration) {
+        let Self { store, relay, ledger, api, mail } = self;
+        drop((relay, ledger, api));
+        if let Some(mut task) = mail
+            && timeout(mail_timeout, &mut task).await.is_err()
+        {
+            tracing::warn!("http.drain_timeout has passed; messages that were not sent yet are lost");
+            task.abort();
+        }
+        let alone = async {
+            while Arc::strong_count(&store) > 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // Whatever still reads it, every commit that was answered is on disk.
+        if timeout(STORE_PATIENCE, alone).await.is_err() {
+            tracing::warn!("the store is still in use; it closes with the process");
+        }
+        // Closing waits for the committing thread.
+        let _ = tokio::task::spawn_blocking(move || drop(store)).await;
+    }
+}
+
+/// Hands presence on without keeping the follower alive: followers hold the presence themselves.
+struct Follower<T>(Weak<T>);
+
+impl<T: PresenceListener> PresenceListener for Follower<T> {
+    fn attached(&self, connection: &Connection) {
+        if let Some(follower) = self.0.upgrade() {
+            follower.attached(connection);
+        }
+    }
+
+    fn detached(&self, connection: &Connection) {
+        if let Some(follower) = self.0.upgrade() {
+            follower.detached(connection);
+        }
+    }
+}
+
+/// Tells the ledger which clients are there. Transports of one client may come and go at the same moment, so each
+/// change asks the presence how things stand, one at a time: the last one told is then the truth.
+struct LedgerFollower {
+    ledger: Weak<Ledger>,
+    presence: Weak<Presence>,
+    order: Mutex<()>,
+}
+
+impl LedgerFollower {
+    fn tell(&self, connection: &Connection) {
+        let (Some(ledger), Some(presence)) = (self.ledger.upgrade(), self.presence.upgrade()) else { return };
+        let client = connection.entry.client_id;
+        let _order = self.order.lock();
+        if presence.is_connected(client) {
+            ledger.connected(client);
+        } else {
+            ledger.disconnected(client);
+        }
+    }
+}
+
+impl PresenceListener for LedgerFollower {
+    fn attached(&self, connection: &Connection) {
+        self.tell(connection);
+    }
+
+    fn detached(&self, connection: &Connection) {
+        self.tell(connection);
+    }
+}
