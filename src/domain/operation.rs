@@ -64,6 +64,16 @@ impl Tx<'_> {
         self.transaction.scan(table, prefix)
     }
 
+    /// As [`Tx::scan`] over stored rows only, and without a conflict when they change before the commit: for busy rows
+    /// of others, where a moment old is new enough.
+    pub fn scan_snapshot<P: TableKey, K: TableKey, V: TableValue>(
+        &self,
+        table: &Table<K, V>,
+        prefix: &P,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        self.transaction.scan_snapshot(table, prefix)
+    }
+
     /// A fresh time-ordered id.
     pub fn new_id<I: Id>(&mut self) -> I {
         self.ids.next_random(self.now)

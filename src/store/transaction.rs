@@ -82,6 +82,17 @@ impl<'s> Transaction<'s> {
         rows.into_iter().map(|(key, value)| Ok((table.decode_key(&key)?, table.decode_value(&value)?))).collect()
     }
 
+    /// Every stored row whose key starts with `prefix`, in key order. That they change before the commit is no
+    /// conflict: for busy rows of others, where a moment old is new enough.
+    pub fn scan_snapshot<P: TableKey, K: TableKey, V: TableValue>(
+        &self,
+        table: &Table<K, V>,
+        prefix: &P,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        let rows = self.store.scan(&table.prefix(prefix), None, SCAN_LIMIT)?;
+        rows.into_iter().map(|(key, row)| Ok((table.decode_key(&key)?, table.decode_value(&row.value)?))).collect()
+    }
+
     /// Whether anything was written.
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()

@@ -15,6 +15,7 @@ use rand::Rng;
 
 use crate::domain::address_bucket::AddressBucket;
 use crate::domain::error::DomainError;
+use crate::domain::network::rename::RenameKind;
 use crate::time::{DAY, Timestamp};
 
 /// Windows kept at once; above it the ones longest without an attempt are forgotten.
@@ -57,6 +58,8 @@ pub enum Limit {
     AnonymousAccount(u32),
     /// Changes of one kind by one user.
     MethodChange(MethodChange),
+    /// New names for one network, each way of asking for itself.
+    Rename(RenameKind),
 }
 
 /// A change that a user may make a few times a day.
@@ -82,7 +85,8 @@ impl Limit {
             Limit::Message => (5, 15 * MINUTE, 2),
             Limit::CodeLogin => (30, 5 * MINUTE, 3),
             Limit::AnonymousAccount(count) => (count as usize, DAY, 4),
-            Limit::MethodChange(change) => (5, DAY, 5 + change as u8),
+            Limit::MethodChange(change) => (5, DAY, 0x10 + change as u8),
+            Limit::Rename(kind) => (2, DAY, 0x20 + kind as u8),
         }
     }
 }

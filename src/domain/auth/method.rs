@@ -54,6 +54,11 @@ impl MethodKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
+    /// Whether it ties the account to something of the outside world that only one person has.
+    pub fn is_proof_of_person(self) -> bool {
+        self != Self::Seedphrase
+    }
+
     fn number(self) -> u8 {
         match self {
             Self::Email => 1,

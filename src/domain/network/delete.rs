@@ -1,7 +1,7 @@
 //! The end of a network: its user, methods, codes, keys and sessions go, its clients end, its name is free again.
 
 use super::name::NETWORK_NAMES;
-use super::{NETWORKS, PRO_PERIODS, REFERRAL_CODES, USERS};
+use super::{NETWORKS, REFERRAL_CODES, USERS};
 use crate::domain::auth::{authenticate, method, password_reset, session, verification};
 use crate::domain::caller::Caller;
 use crate::domain::effect::Effect;
@@ -53,7 +53,6 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     client::remove_all(tx, *network_id)?;
     tx.delete(&REFERRAL_CODES, &network.referral_code)?;
     tx.delete(&NETWORK_NAMES, &network.name)?;
-    tx.delete(&PRO_PERIODS, network_id)?;
     tx.delete(&USERS, &user_id)?;
     tx.delete(&NETWORKS, network_id)?;
     tx.effect(Effect::CredentialsChanged(*network_id));

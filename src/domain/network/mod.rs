@@ -1,10 +1,12 @@
 //! Networks and the people who administer them: one network has one user, and the other way round.
 //!
-//! `name` holds the rules of names, `create` and `delete` the beginning and the end. How a user proves who they are is
+//! `name` holds the rules of names, `rename` applies them again later, `create` and `delete` are the beginning and the
+//! end, `user` is what the administrator sees of themselves. How a user proves who they are is
 //! the subject of `auth`.
 
 use serde::{Deserialize, Serialize};
 
+use super::contract::record::{BALANCES, BalanceKey};
 use super::error::DomainError;
 use super::operation::Tx;
 use crate::ids::{NetworkId, UserId};
@@ -15,6 +17,8 @@ use crate::time::Timestamp;
 pub mod create;
 pub mod delete;
 pub mod name;
+pub mod rename;
+pub mod user;
 
 /// Every network.
 pub const NETWORKS: Table<NetworkId, NetworkRecord> = Table::new(1, "networks");
@@ -24,9 +28,6 @@ pub const USERS: Table<UserId, UserRecord> = Table::new(3, "users");
 
 /// Networks by referral code.
 pub const REFERRAL_CODES: Table<String, ReferralCodeRecord> = Table::new(4, "referral_codes");
-
-/// When a network's Pro balances are usable; written with the balances.
-pub const PRO_PERIODS: Table<NetworkId, ProPeriod> = Table::new(5, "pro_periods");
 
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,18 +68,10 @@ pub struct ReferralCodeRecord {
 }
 json_record!(ReferralCodeRecord, 1);
 
-/// A span in which a network counts as Pro, spent or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProPeriod {
-    /// First instant.
-    pub start: Timestamp,
-    /// First instant after it.
-    pub end: Timestamp,
-}
-json_record!(ProPeriod, 1);
-
-/// Whether a network has a Pro balance now: the `pro` claim and the plan that apps show.
+/// Whether a network has a Pro balance now, spent or not: the `pro` claim, and the plan that apps show.
 pub fn is_pro(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> {
-    let period = tx.get(&PRO_PERIODS, network_id)?;
-    Ok(period.is_some_and(|period| period.start <= tx.now && tx.now < period.end))
+    // A token may be a moment behind the ledger; a login must not fail because the network is busy settling.
+    let balances = tx.scan_snapshot(&BALANCES, network_id)?;
+    let is_usable = |key: &BalanceKey| key.start_time <= tx.now && tx.now < key.end_time;
+    Ok(balances.iter().any(|(key, balance)| balance.is_pro && is_usable(key)))
 }

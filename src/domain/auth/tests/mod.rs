@@ -1,5 +1,6 @@
 mod codes;
 mod methods;
+mod names;
 mod sign_in;
 mod sign_up;
 mod tokens;

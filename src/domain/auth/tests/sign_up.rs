@@ -5,11 +5,13 @@ use crate::config::mail::MailMode;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::testing::*;
 use crate::domain::auth::verification::VerifyOutcome;
+use crate::domain::contract::record::{BALANCES, Balance, BalanceKey};
 use crate::domain::effect::{Effect, MessageKind};
+use crate::domain::network::NETWORKS;
 use crate::domain::network::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
 use crate::domain::network::delete::DeleteOwnNetwork;
 use crate::domain::network::name::CheckName;
-use crate::domain::network::{NETWORKS, PRO_PERIODS, ProPeriod};
+use crate::ids::BalanceId;
 
 async fn refusal(accounts: &TestAccounts, request: CreateNetwork) -> CreateRefusal {
     match accounts.create_network(&here(), &request).await.unwrap() {
@@ -178,8 +180,13 @@ async fn pro_is_said_while_a_pro_balance_is_usable() {
     let accounts = TestAccounts::auto();
     let created = accounts.member(EMAIL, "hilltop-lab").await;
     let now = accounts.domain.clock.now();
-    let period = ProPeriod { start: now, end: now + Duration::from_secs(60) };
-    accounts.domain.put(&PRO_PERIODS, &created.network_id, &period).await;
+    let key = BalanceKey {
+        network_id: created.network_id,
+        start_time: now,
+        end_time: now + Duration::from_secs(60),
+        balance_id: BalanceId::new([1; 16]),
+    };
+    accounts.domain.put(&BALANCES, &key, &Balance { is_pro: true, ..Balance::default() }).await;
     let caller = accounts.caller(&created.by_jwt);
     assert!(accounts.claims(&accounts.token(&caller).await.unwrap()).pro);
     accounts.advance(Duration::from_secs(60));
