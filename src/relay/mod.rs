@@ -56,6 +56,8 @@ pub mod transport;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 /// Time over which the closes of a drain are spread, so that clients do not all come back at once.
 const DRAIN_SPREAD: Duration = Duration::from_secs(2);

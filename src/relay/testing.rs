@@ -1,14 +1,29 @@
 //! Stand-ins for the ports, for the tests of this folder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hyper::http::Request;
+use hyper::http::request::Parts;
 use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
-use super::ports::{ContractGate, Traffic};
-use crate::ids::ClientId;
-use crate::time::Timestamp;
+use super::drop_reason::{DropReason, EndReason};
+use super::ports::{AuthFailure, Authenticate, ContractGate, HandleControl, Identity, PortFuture, Resync, Traffic};
+use super::{Relay, RelayParts};
+use crate::config::Config;
+use crate::control::ControlCaller;
+use crate::domain::presence::Presence;
+use crate::ids::{ClientId, InstanceId, NetworkId};
+use crate::time::{Clock, Timestamp};
+use crate::wire::messages::{Frame, TransferFrame, TransferPath};
+use crate::wire::path::peek_path;
 
 /// A gate that a test opens and closes.
 #[derive(Clone, Default)]
@@ -68,4 +83,176 @@ impl Traffic for TestTraffic {
     fn last_frame(&self) -> Timestamp {
         Timestamp::from_millis(self.last_frame.load(Ordering::Relaxed))
     }
+}
+
+/// Takes tokens of the form `client.network`, two numbers; `busy` cannot be checked.
+#[derive(Default)]
+pub struct TestAuthenticator {
+    removed: Mutex<HashSet<ClientId>>,
+}
+
+impl Authenticate for TestAuthenticator {
+    fn authenticate<'a>(&'a self, token: &'a str) -> PortFuture<'a, Result<Identity, AuthFailure>> {
+        Box::pin(async move {
+            if token == "busy" {
+                return Err(AuthFailure::Unavailable);
+            }
+            let (client, network) = token.split_once('.').ok_or(AuthFailure::Rejected)?;
+            let parse = |text: &str| text.parse::<u8>().map_err(|_| AuthFailure::Rejected);
+            let client_id = ClientId::new([parse(client)?; 16]);
+            let network_id = NetworkId::new([parse(network)?; 16]);
+            let is_removed = self.removed.lock().contains(&client_id);
+            if is_removed { Err(AuthFailure::Rejected) } else { Ok(Identity { client_id, network_id }) }
+        })
+    }
+}
+
+/// Remembers what was sent to the control id.
+#[derive(Default)]
+pub struct TestControl {
+    pub handled: Mutex<Vec<(ClientId, Vec<Frame>)>>,
+}
+
+impl HandleControl for TestControl {
+    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, ()> {
+        self.handled.lock().push((caller.client_id, frames.to_vec()));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Remembers who needed full lists.
+#[derive(Default)]
+pub struct TestPeers {
+    pub resynced: Mutex<Vec<ClientId>>,
+}
+
+impl Resync for TestPeers {
+    fn resync(&self, client_id: ClientId) {
+        self.resynced.lock().push(client_id);
+    }
+}
+
+/// A relay over stand-ins, with clients on in-memory pipes.
+pub struct TestRelay {
+    pub relay: Arc<Relay>,
+    pub gate: TestGate,
+    pub authenticator: Arc<TestAuthenticator>,
+    pub control: Arc<TestControl>,
+    pub peers: Arc<TestPeers>,
+    pub presence: Arc<Presence>,
+}
+
+/// One WebSocket client of a [`TestRelay`].
+pub struct TestClient {
+    pub socket: WebSocketStream<DuplexStream>,
+    pub served: JoinHandle<EndReason>,
+}
+
+impl TestRelay {
+    pub fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        let (gate, authenticator) = (TestGate::default(), Arc::new(TestAuthenticator::default()));
+        let (control, peers) = (Arc::new(TestControl::default()), Arc::new(TestPeers::default()));
+        let presence = Presence::new(Clock::system());
+        let relay = Relay::new(RelayParts {
+            config: Arc::new(config),
+            clock: Clock::system(),
+            authenticator: authenticator.clone(),
+            control: control.clone(),
+            gate: Arc::new(gate.clone()),
+            presence: presence.clone(),
+            peers: peers.clone(),
+            metrics: super::metrics(&mut prometheus_client::registry::Registry::default()),
+        });
+        Self { relay, gate, authenticator, control, peers, presence }
+    }
+
+    /// Makes the client's token invalid from now on.
+    pub fn revoke(&self, client: u8) {
+        self.authenticator.removed.lock().insert(id(client));
+    }
+
+    /// An upgrade request with these credentials.
+    pub fn upgrade(token: Option<&str>, instance: u8) -> Parts {
+        let mut request = Request::builder()
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        if let Some(token) = token {
+            let instance = InstanceId::new([instance; 16]);
+            request = request.header("authorization", format!("Bearer {token}"));
+            request = request.header("x-ur-instanceid", instance.to_string());
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    /// Upgrades over a pipe that holds `pipe_bytes` in each direction.
+    pub fn dial(&self, token: Option<&str>, instance: u8, pipe_bytes: usize) -> TestClient {
+        let request = Self::upgrade(token, instance);
+        let (_, ticket) = self.relay.websocket_response(&request, [127, 0, 0, 1].into()).unwrap();
+        let (client, server) = tokio::io::duplex(pipe_bytes);
+        let relay = self.relay.clone();
+        let served = tokio::spawn(async move { relay.serve_websocket(server, ticket).await });
+        TestClient { socket: ClientBuilder::new().take_over(client), served }
+    }
+
+    /// A client of network 9, routable when this returns.
+    pub async fn connect(&self, client: u8, instance: u8) -> TestClient {
+        let newest = || self.presence.connections(id(client)).last().map(|open| open.entry.connection_id);
+        let known = newest();
+        let dialed = self.dial(Some(&format!("{client}.9")), instance, 1 << 20);
+        while newest().is_none() || newest() == known {
+            tokio::task::yield_now().await;
+        }
+        dialed
+    }
+
+    /// How many frames were dropped for a reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.relay.metrics.frames_dropped[reason.index()].get()
+    }
+}
+
+impl TestClient {
+    pub async fn send(&mut self, message: impl Into<Bytes>) {
+        self.socket.send(Message::binary(message.into())).await.unwrap();
+    }
+
+    /// The next message that is no keepalive and not from the control id.
+    pub async fn receive(&mut self) -> Bytes {
+        loop {
+            let message = self.socket.next().await.expect("the connection has ended").unwrap();
+            let payload = Bytes::from(message.into_payload());
+            if peek_path(&payload).is_ok_and(|path| !path.source.is_control()) {
+                return payload;
+            }
+        }
+    }
+
+    /// Everything until the connection ends.
+    pub async fn ended(mut self) -> EndReason {
+        while let Some(Ok(_)) = self.socket.next().await {}
+        self.served.await.unwrap()
+    }
+}
+
+pub fn id(client: u8) -> ClientId {
+    ClientId::new([client; 16])
+}
+
+/// A frame with a payload that tells it from others.
+pub fn frame(source: u8, destination: u8, payload: &[u8]) -> Bytes {
+    let path = TransferPath {
+        source_id: (source > 0).then(|| id(source).into()),
+        destination_id: (destination > 0).then(|| id(destination).into()),
+        stream_id: None,
+    };
+    let frame = TransferFrame {
+        transfer_path: Some(path),
+        encrypted_transfer_frame: Some(Bytes::copy_from_slice(payload)),
+        ..Default::default()
+    };
+    frame.encode_to_vec().into()
 }

@@ -1,0 +1,328 @@
+//! Whole connections over in-memory pipes, with a WebSocket client of another make at the far end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio_websockets::Message;
+
+use super::drop_reason::{DropReason, EndReason};
+use super::testing::{TestRelay, frame, id};
+
+fn relay() -> TestRelay {
+    TestRelay::new(|_| ())
+}
+
+/// Lets every task that can run do so.
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn auth_message(token: &str) -> Bytes {
+    use crate::wire::control_message::frame;
+    use crate::wire::messages::{Auth, MessageType};
+    use prost::Message as _;
+    let auth = Auth {
+        by_jwt: token.to_owned(),
+        app_version: "1.2.3".to_owned(),
+        instance_id: Bytes::from_static(&[7; 16]),
+        ..Default::default()
+    };
+    let mut bytes = frame(MessageType::TransferAuth, &auth).encode_to_vec();
+    // A field no version knows: the echo must carry it too.
+    bytes.extend([0x78, 0x2a]);
+    bytes.into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_arrive_unchanged_with_fields_nobody_knows() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let (mut sender, mut receiver) = (relay.connect(1, 1).await, relay.connect(2, 1).await);
+    let mut unknown = frame(1, 2, b"payload").to_vec();
+    unknown.extend([0x7a, 3, 1, 2, 3]);
+    let largest = frame(1, 2, &vec![5; 4096 - 41]);
+    assert_eq!(largest.len(), 4096);
+    for message in [frame(1, 2, b"one"), unknown.into(), largest] {
+        sender.send(message.clone()).await;
+        assert_eq!(receiver.receive().await, message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_pass_is_dropped_and_counted_and_the_connection_stays() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let (mut sender, mut receiver) = (relay.connect(1, 1).await, relay.connect(2, 1).await);
+    let _stranger = relay.connect(3, 1).await;
+    relay.gate.open(id(1), id(4));
+    let twice = [frame(1, 2, b"a"), frame(1, 2, b"b")].concat();
+    // A path of 33 bytes whose destination has 15.
+    let short_id = [&[0x0a, 35, 0x0a, 15][..], &[2; 15], &[0x12, 16], &[1; 16], &[0x32, 1, 0]].concat();
+    for (bytes, reason, count) in [
+        (frame(3, 2, b"spoofed"), DropReason::Spoofed, 1),
+        (frame(0, 2, b"from nobody"), DropReason::Spoofed, 2),
+        (frame(1, 1, b"to myself"), DropReason::ToSelf, 1),
+        (frame(1, 3, b"without contract"), DropReason::NoContract, 1),
+        (frame(1, 4, b"not there"), DropReason::Offline, 1),
+        (twice.into(), DropReason::Repeated, 1),
+        (short_id.into(), DropReason::BadId, 1),
+        (Bytes::from_static(&[0xff; 40]), DropReason::Malformed, 1),
+        (frame(1, 2, b"cut off in the middle").slice(..30), DropReason::Malformed, 2),
+    ] {
+        sender.send(bytes).await;
+        settle().await;
+        assert_eq!(relay.dropped(reason), count, "{reason:?}");
+    }
+    sender.send(frame(1, 2, b"still here")).await;
+    assert_eq!(receiver.receive().await, frame(1, 2, b"still here"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_messages_and_text_are_transport_control() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let (mut sender, mut receiver) = (relay.connect(1, 1).await, relay.connect(2, 1).await);
+    for length in [0usize, 1, 4, 5, 15, 16] {
+        sender.send(vec![9; length]).await;
+    }
+    sender.socket.send(Message::text("hello")).await.unwrap();
+    sender.send(frame(1, 2, b"after")).await;
+    assert_eq!(receiver.receive().await, frame(1, 2, b"after"));
+    assert_eq!(relay.relay.metrics.frames_received.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oversize_message_ends_its_sender_only_and_what_came_before_it_passes() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let (mut sender, mut receiver) = (relay.connect(1, 1).await, relay.connect(2, 1).await);
+    sender.socket.feed(Message::binary(frame(1, 2, b"before"))).await.unwrap();
+    sender.socket.feed(Message::binary(vec![0u8; 4097])).await.unwrap();
+    sender.socket.flush().await.unwrap();
+    assert_eq!(receiver.receive().await, frame(1, 2, b"before"));
+    assert_eq!(sender.ended().await, EndReason::Oversize);
+    assert!(relay.presence.is_connected(id(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_does_not_read_loses_frames_slows_nobody_and_is_closed() {
+    let relay = TestRelay::new(|config| config.relay.outbox_frames = 64);
+    relay.gate.open(id(1), id(2));
+    relay.gate.open(id(1), id(3));
+    let mut sender = relay.connect(1, 1).await;
+    let mut good = relay.connect(3, 1).await;
+    let stuck = relay.dial(Some("2.9"), 1, 1024);
+    settle().await;
+    for at in 0..500u32 {
+        sender.send(frame(1, 2, &[1; 1000])).await;
+        if at % 50 == 0 {
+            sender.send(frame(1, 3, &at.to_be_bytes())).await;
+            assert_eq!(good.receive().await, frame(1, 3, &at.to_be_bytes()));
+        }
+    }
+    sender.send(frame(1, 3, b"last")).await;
+    good.receive().await;
+    let dropped = relay.dropped(DropReason::QueueFull);
+    assert!((430..=440).contains(&dropped), "64 of 500 fit: {dropped}");
+    // The pipe stays full: the write deadline passes.
+    assert_eq!(stuck.served.await.unwrap(), EndReason::WriteTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_go_to_the_newest_transport_of_an_instance_and_to_the_older_when_it_ends() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let mut sender = relay.connect(1, 1).await;
+    let mut old = relay.connect(2, 1).await;
+    sender.send(frame(1, 2, b"first")).await;
+    assert_eq!(old.receive().await, frame(1, 2, b"first"));
+    let mut new = relay.connect(2, 1).await;
+    sender.send(frame(1, 2, b"second")).await;
+    assert_eq!(new.receive().await, frame(1, 2, b"second"));
+    drop(new.socket);
+    new.served.await.unwrap();
+    sender.send(frame(1, 2, b"third")).await;
+    assert_eq!(old.receive().await, frame(1, 2, b"third"));
+    assert!(relay.presence.is_connected(id(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_instance_closes_the_other_and_a_bad_token_closes_nobody() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let mut sender = relay.connect(1, 1).await;
+    let old = relay.connect(2, 1).await;
+    let rejected = relay.dial(Some("2"), 2, 1024);
+    assert_eq!(rejected.ended().await, EndReason::Unauthorized);
+    assert!(!old.served.is_finished());
+    let mut new = relay.connect(2, 2).await;
+    assert_eq!(old.ended().await, EndReason::Replaced);
+    sender.send(frame(1, 2, b"to the new one")).await;
+    assert_eq!(new.receive().await, frame(1, 2, b"to the new one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_the_limit_of_transports_the_oldest_is_closed() {
+    let relay = TestRelay::new(|config| config.relay.transports_per_client = 2);
+    let first = relay.connect(1, 1).await;
+    let second = relay.connect(1, 1).await;
+    let _third = relay.connect(1, 1).await;
+    assert_eq!(first.ended().await, EndReason::Surplus);
+    assert!(!second.served.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_message_is_echoed_byte_for_byte_even_if_the_token_is_bad() {
+    let relay = relay();
+    for (token, is_good) in [("1.9", true), ("nonsense", false), ("busy", false)] {
+        let mut client = relay.dial(None, 0, 1 << 16);
+        let message = auth_message(token);
+        client.send(message.clone()).await;
+        let echo = client.socket.next().await.unwrap().unwrap();
+        assert!(echo.is_binary());
+        assert_eq!(Bytes::from(echo.into_payload()), message);
+        settle().await;
+        assert_eq!(client.served.is_finished(), !is_good, "{token}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_authentication_closes_and_silence_does_after_the_deadline() {
+    let relay = relay();
+    for message in [Message::text("hello"), Message::binary(Bytes::new()), Message::binary(frame(1, 2, b"too early"))] {
+        let mut client = relay.dial(None, 0, 1 << 16);
+        client.socket.send(message).await.unwrap();
+        assert_eq!(client.ended().await, EndReason::NoAuth);
+    }
+    let started = tokio::time::Instant::now();
+    assert_eq!(relay.dial(None, 0, 1 << 16).ended().await, EndReason::AuthTimeout);
+    assert_eq!(started.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_sent_right_behind_the_upgrade_wait_for_the_check() {
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    let mut receiver = relay.connect(2, 1).await;
+    let mut sender = relay.dial(Some("1.9"), 1, 1 << 16);
+    sender.send(frame(1, 2, b"eager")).await;
+    assert_eq!(receiver.receive().await, frame(1, 2, b"eager"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_gets_keepalives_every_five_seconds_and_is_closed_after_thirty() {
+    let relay = relay();
+    let mut client = relay.connect(1, 1).await;
+    let started = tokio::time::Instant::now();
+    let mut keepalives = 0;
+    while let Some(Ok(message)) = client.socket.next().await {
+        if message.is_binary() && message.as_payload().is_empty() {
+            keepalives += 1;
+            assert_eq!(started.elapsed().as_secs(), 5 * keepalives);
+        }
+    }
+    assert_eq!(client.served.await.unwrap(), EndReason::ReadTimeout);
+    assert_eq!((keepalives, started.elapsed().as_secs()), (5, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_keepalives_stays_and_pings_are_answered_but_do_not_count() {
+    let relay = relay();
+    let mut client = relay.connect(1, 1).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        client.send(Bytes::new()).await;
+    }
+    assert!(!client.served.is_finished());
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        client.socket.send(Message::ping("ping")).await.unwrap();
+        while !client.socket.next().await.unwrap().unwrap().is_pong() {}
+    }
+    assert_eq!(client.ended().await, EndReason::ReadTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_client_and_a_removed_network_lose_their_transports() {
+    let relay = relay();
+    let (first, second) = (relay.connect(1, 1).await, relay.connect(2, 1).await);
+    let other = relay.dial(Some("3.8"), 1, 1 << 16);
+    settle().await;
+    relay.relay.disconnect(id(1));
+    assert_eq!(first.ended().await, EndReason::Removed);
+    assert!(!second.served.is_finished());
+    relay.relay.disconnect_network(crate::ids::NetworkId::new([9; 16]));
+    assert_eq!(second.ended().await, EndReason::Removed);
+    assert!(!other.served.is_finished());
+    settle().await;
+    assert_eq!(relay.relay.resident_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resident_outlives_its_transports_for_the_linger() {
+    let relay = relay();
+    let client = relay.connect(1, 1).await;
+    drop(client.socket);
+    client.served.await.unwrap();
+    assert!(!relay.presence.is_connected(id(1)));
+    tokio::time::sleep(Duration::from_secs(299)).await;
+    assert_eq!(relay.relay.resident_count(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(relay.relay.resident_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_refuses_upgrades_and_closes_everything() {
+    let relay = relay();
+    let client = relay.connect(1, 1).await;
+    let waiting = relay.dial(None, 0, 1 << 16);
+    relay.relay.drain().await;
+    let refused = relay.relay.websocket_response(&TestRelay::upgrade(Some("1.9"), 1), [127, 0, 0, 1].into());
+    let response = refused.unwrap_err();
+    assert_eq!((response.status().as_u16(), *response.body()), (503, "draining"));
+    assert_eq!(client.ended().await, EndReason::Drained);
+    assert_eq!(waiting.ended().await, EndReason::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_transports_of_one_address_are_answered_and_closed() {
+    let relay = TestRelay::new(|config| config.relay.transports_per_address = 1);
+    let request = TestRelay::upgrade(Some("1.9"), 1);
+    let address = [203, 0, 113, 1].into();
+    let (_, first) = relay.relay.websocket_response(&request, address).unwrap();
+    let (response, second) = relay.relay.websocket_response(&request, address).unwrap();
+    assert_eq!(response.status(), 101);
+    let (_client, server) = tokio::io::duplex(64);
+    assert_eq!(relay.relay.serve_websocket(server, second).await, EndReason::TooMany);
+    drop(first);
+    let (_, third) = relay.relay.websocket_response(&request, address).unwrap();
+    let (client, server) = tokio::io::duplex(64);
+    drop(client);
+    assert_eq!(relay.relay.serve_websocket(server, third).await, EndReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_spoofed_frames_ends_its_connection() {
+    let relay = relay();
+    let mut client = relay.connect(1, 1).await;
+    for _ in 0..1001 {
+        if client.socket.feed(Message::binary(frame(2, 3, b"spoofed"))).await.is_err() {
+            break;
+        }
+    }
+    let _ = client.socket.flush().await;
+    assert_eq!(client.ended().await, EndReason::Abuse);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_removed_while_it_joins_is_cut() {
+    let relay = relay();
+    let mut client = relay.dial(None, 0, 1 << 16);
+    client.send(auth_message("1.9")).await;
+    // The check passes, then the token dies before the transport is joined: the second check sees it.
+    relay.revoke(1);
+    assert!(matches!(client.ended().await, EndReason::Removed | EndReason::Unauthorized));
+}
