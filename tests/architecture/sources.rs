@@ -24,6 +24,14 @@ impl Source {
         parts
     }
 
+    /// Whether it holds tests only.
+    pub fn is_test(&self) -> bool {
+        self.path.iter().any(|part| {
+            let part = part.to_string_lossy();
+            part == "tests" || part.ends_with("tests.rs")
+        })
+    }
+
     /// The lines before the tests that stand at the end of the file.
     pub fn lines_of_code(&self) -> usize {
         self.text.lines().take_while(|line| *line != "mod tests {").count()
@@ -53,7 +61,7 @@ pub fn all() -> Vec<Source> {
 #[test]
 fn no_file_holds_two_subjects() {
     for source in all() {
-        let is_test = source.path.file_name().is_some_and(|name| name == "tests.rs");
+        let is_test = source.is_test();
         let lines = source.lines_of_code();
         assert!(is_test || lines <= MAX_LINES, "src/{} has {lines} lines: split it by subject", source.path.display());
     }
@@ -62,8 +70,11 @@ fn no_file_holds_two_subjects() {
 #[test]
 fn every_file_says_why_it_exists() {
     for source in all() {
-        let is_test = source.path.file_name().is_some_and(|name| name == "tests.rs");
-        assert!(is_test || source.text.starts_with("//! "), "src/{} has no description", source.path.display());
+        assert!(
+            source.is_test() || source.text.starts_with("//! "),
+            "src/{} has no description",
+            source.path.display()
+        );
     }
 }
 
