@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use super::address::PeerAddr;
 use super::state::{ApiState, ServerStatus};
 use crate::config::Config;
+use crate::config::units::ByteSize;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::{Audience, Authenticator};
@@ -83,9 +84,17 @@ impl EffectSink for Effects {
 }
 
 impl TestApi {
-    /// The API with the default settings.
+    /// The API with [`TestApi::config`].
     pub fn new() -> Self {
-        Self::with_config(Config::default())
+        Self::with_config(Self::config())
+    }
+
+    /// The default settings, but for cheap password hashes.
+    pub fn config() -> Config {
+        let mut config = Config::default();
+        config.auth.argon2_memory = ByteSize::kib(64);
+        config.auth.argon2_passes = 1;
+        config
     }
 
     /// The API with these settings.
@@ -142,9 +151,9 @@ fn soon<T>(future: impl Future<Output = T>) -> T {
     futures_util::FutureExt::now_or_never(future).expect("nothing to wait for")
 }
 
-/// A network without sign-in methods, from loopback so that it counts for no limit.
+/// A network whose only sign-in method is a seed phrase, made by the operator, whom no limit holds.
 async fn make_user(state: &ApiState) -> (Caller, String) {
-    let origin = Origin { surface: Surface::Api, address: std::net::Ipv4Addr::LOCALHOST.into() };
+    let origin = Origin { surface: Surface::Operator, address: std::net::Ipv4Addr::LOCALHOST.into() };
     let request = CreateNetwork { terms: true, ..CreateNetwork::default() };
     match state.accounts.create_network(&origin, &request).await.unwrap() {
         CreateNetworkOutcome::Created(created) => {
@@ -191,7 +200,7 @@ pub struct Call {
 impl Call {
     /// With this token.
     pub fn token(mut self, token: &str) -> Self {
-        self.who = "token";
+        self.who = golden::token_kind(token).unwrap_or("bad token");
         self.header("authorization", &format!("Bearer {token}"))
     }
 

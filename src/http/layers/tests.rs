@@ -20,7 +20,7 @@ fn paths_are_cleaned_before_they_are_matched() {
 
 #[tokio::test]
 async fn cleaned_paths_keep_their_query() {
-    let mut config = crate::config::Config::default();
+    let mut config = TestApi::config();
     config.http.path_prefix = "env-secret".into();
     let api = TestApi::with_config(config);
     api.get("//env-secret//hello/?x=1").await.expect(200);

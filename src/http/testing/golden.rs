@@ -66,10 +66,16 @@ impl Neutral {
 }
 
 /// `user` or `client` for a signed token.
-fn token_kind(text: &str) -> Option<&'static str> {
+pub fn token_kind(text: &str) -> Option<&'static str> {
     let payload = text.strip_prefix("eyJ")?.split('.').nth(1)?;
     let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     Some(if claims.get("client_id").is_some() { "client" } else { "user" })
+}
+
+/// `word-word-NN`: what a network without a wanted name is called.
+fn is_made_up_name(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts[..], [_, _, number] if number.len() >= 2 && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 fn is_id(text: &str) -> bool {
@@ -82,6 +88,7 @@ fn is_secret(key: &str, text: &str) -> bool {
         "verify_code" => text.len() == 8 && text.bytes().all(|digit| digit.is_ascii_hexdigit()),
         "auth_code" | "reset_code" | "api_key" | "transfer_balance_code" | "secret" => text.len() >= 26,
         "seedphrase" => text.split(' ').count() == 24,
+        "network_name" => is_made_up_name(text),
         _ => false,
     }
 }
