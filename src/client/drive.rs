@@ -44,8 +44,8 @@ pub(super) enum Command {
     Send(Outgoing),
     /// Verify contracts with these secrets from now on.
     Provide(Provide),
-    /// Drop all transports; they are dialed again.
-    Cut,
+    /// Drop the transport of one route, or of all; they are dialed again.
+    Cut(Option<usize>),
     /// Report every contract as closed and end.
     Close(oneshot::Sender<Result<Totals, ClientError>>),
 }
@@ -231,7 +231,8 @@ impl Drive {
         match command {
             Command::Send(message) => self.send(message),
             Command::Provide(provide) => self.endpoint.set_provide(&provide),
-            Command::Cut => self.links.iter().for_each(Link::cut),
+            Command::Cut(Some(nth)) => self.links.get(nth).into_iter().for_each(Link::cut),
+            Command::Cut(None) => self.links.iter().for_each(Link::cut),
             Command::Close(_) => {}
         }
     }

@@ -197,10 +197,7 @@ impl Run {
         let ended = tokio::select! {
             // The branches are two loops, each a state machine of its own: neither waits for the other.
             ended = reading => ended.err(),
-            ended = write(&mut self.frames, echoes, &mut writer, stop) => match ended {
-                Ok(()) => None,
-                Err(error) => Some(error),
-            },
+            ended = write(&mut self.frames, echoes, &mut writer, stop) => ended.err(),
             _ = self.cuts.changed() => return Some(TransportError::Closed),
         };
         if ended.is_none() {

@@ -298,7 +298,12 @@ impl Client {
 
     /// Drops all transports without a word, as a lost network does; they are dialed again.
     pub async fn cut(&self) -> Result<(), ClientError> {
-        self.command(Command::Cut).await
+        self.command(Command::Cut(None)).await
+    }
+
+    /// Drops the transport of one route, counted from 0, without a word.
+    pub async fn cut_route(&self, nth: usize) -> Result<(), ClientError> {
+        self.command(Command::Cut(Some(nth))).await
     }
 
     /// Ends the client: nothing is sent or received any more, every contract is reported as closed for good.
