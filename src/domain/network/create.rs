@@ -359,6 +359,7 @@ impl SignUp<'_> {
             create_time: tx.now,
             referral_code: referral_code.clone(),
             referred_by,
+            former_names: Vec::new(),
         };
         tx.put(&REFERRAL_CODES, &referral_code, &ReferralCodeRecord { network_id })?;
         tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;

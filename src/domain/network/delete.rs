@@ -52,7 +52,11 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     api_key::remove_all(tx, network_id)?;
     client::remove_all(tx, *network_id)?;
     tx.delete(&REFERRAL_CODES, &network.referral_code)?;
-    tx.delete(&NETWORK_NAMES, &network.name)?;
+    for name in network.former_names.into_iter().chain([network.name]) {
+        if tx.get(&NETWORK_NAMES, &name)?.is_some_and(|holder| holder.network_id == *network_id) {
+            tx.delete(&NETWORK_NAMES, &name)?;
+        }
+    }
     tx.delete(&USERS, &user_id)?;
     tx.delete(&NETWORKS, network_id)?;
     tx.effect(Effect::CredentialsChanged(*network_id));

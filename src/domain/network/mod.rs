@@ -43,6 +43,9 @@ pub struct NetworkRecord {
     /// The network whose code was given when this one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referred_by: Option<NetworkId>,
+    /// Names it gave up that may still rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_names: Vec<String>,
 }
 json_record!(NetworkRecord, 1);
 

@@ -49,6 +49,25 @@ pub fn is_free(tx: &mut Tx<'_>, name: &str, network_id: Option<&NetworkId>) -> R
     }))
 }
 
+/// Forgets those of a network's former names that rest no more, and gives back the others.
+pub fn forget_rested(
+    tx: &mut Tx<'_>,
+    network_id: &NetworkId,
+    former_names: Vec<String>,
+) -> Result<Vec<String>, DomainError> {
+    let mut resting = Vec::new();
+    for name in former_names {
+        let held = tx.get(&NETWORK_NAMES, &name)?.filter(|record| record.network_id == *network_id);
+        match held.and_then(|record| record.reserved_until) {
+            Some(until) if until > tx.now => resting.push(name),
+            Some(_) => tx.delete(&NETWORK_NAMES, &name)?,
+            // Somebody else's by now, or in use again.
+            None => {}
+        }
+    }
+    Ok(resting)
+}
+
 /// A free name of the form `word-word-NN`.
 pub fn generate(tx: &mut Tx<'_>) -> Result<String, DomainError> {
     for digits in 2..=9u32 {

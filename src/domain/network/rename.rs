@@ -118,15 +118,18 @@ impl Operation for Rename<'_> {
         let network_id = self.caller.network_id;
         let network = tx.get(&NETWORKS, &network_id)?.ok_or(DomainError::Unauthorized)?;
         if network.name != self.name {
+            let mut former_names = name::forget_rested(tx, &network_id, network.former_names)?;
             match self.kind {
                 RenameKind::Change => {
                     let rests = NameRecord { network_id, reserved_until: Some(tx.now + DAY) };
                     tx.put(&NETWORK_NAMES, &network.name, &rests)?;
+                    former_names.push(network.name);
                 }
                 RenameKind::Update | RenameKind::Claim => tx.delete(&NETWORK_NAMES, &network.name)?,
             }
             tx.put(&NETWORK_NAMES, &self.name, &NameRecord { network_id, reserved_until: None })?;
-            tx.put(&NETWORKS, &network_id, &NetworkRecord { name: self.name.clone(), ..network })?;
+            let name = self.name.clone();
+            tx.put(&NETWORKS, &network_id, &NetworkRecord { name, former_names, ..network })?;
         }
         Ok(RenameOutcome::Named { network_name: self.name.clone() })
     }

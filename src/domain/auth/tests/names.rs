@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use crate::domain::auth::method::MethodKind;
 use crate::domain::auth::testing::*;
-use crate::domain::network::name::CheckName;
+use crate::domain::network::NETWORKS;
+use crate::domain::network::name::{CheckName, NETWORK_NAMES};
 use crate::domain::network::rename::{RenameKind, RenameOutcome};
 use crate::domain::network::user::{GetNetworkUser, SignInMethod};
 
@@ -25,6 +26,25 @@ async fn a_changed_name_rests_a_day_before_others_may_have_it() {
     assert_eq!(rename(&bob, "hilltop-lab", RenameKind::Claim).await.unwrap(), named("hilltop-lab"));
     let is_free = accounts.domain.run(&CheckName { name: "valley-lab".into() }).await.unwrap();
     assert!(is_free, "a claim leaves the old name free at once");
+}
+
+#[tokio::test]
+async fn names_that_rest_no_more_are_forgotten() {
+    let accounts = TestAccounts::auto();
+    let ada = accounts.caller(&accounts.member(EMAIL, "name-0").await.by_jwt);
+    for day in 1..=5 {
+        let name = format!("name-{day}");
+        assert_eq!(accounts.rename_network(&HERE, &ada, &name, RenameKind::Change).await.unwrap(), named(&name));
+        accounts.advance(Duration::from_secs(86_400));
+    }
+    let network = accounts.domain.get(&NETWORKS, &ada.network_id).unwrap();
+    assert_eq!(network.former_names, ["name-4"]);
+    assert_eq!(accounts.domain.get(&NETWORK_NAMES, &"name-3".into()), None);
+    let back = accounts.rename_network(&HERE, &ada, "name-4", RenameKind::Change).await.unwrap();
+    assert_eq!(back, named("name-4"), "one's own name can be taken back");
+    accounts.rename_network(&HERE, &ada, "name-6", RenameKind::Update).await.unwrap();
+    let network = accounts.domain.get(&NETWORKS, &ada.network_id).unwrap();
+    assert_eq!(network.former_names, ["name-5"]);
 }
 
 #[tokio::test]
