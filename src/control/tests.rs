@@ -87,7 +87,7 @@ async fn a_provide_set_is_stored_before_the_reply_and_peers_are_told() {
     let stored = world.domain.get(&PROVIDE_SETS, &id(PROVIDER)).unwrap();
     assert_eq!(stored.modes(), [ProvideMode::Network, ProvideMode::Public, ProvideMode::Stream]);
     let told = Effect::ClientChanged(id(10 + PROVIDER), id(PROVIDER));
-    assert_eq!(world.domain.take_effects(), [told.clone()], "the same set again changes nothing");
+    assert_eq!(world.domain.take_effects(), std::slice::from_ref(&told), "the same set again changes nothing");
     world.handle(PROVIDER, &[provide(&[])], Via::Relay).await;
     assert_eq!(world.domain.get(&PROVIDE_SETS, &id(PROVIDER)), None);
     assert_eq!(world.domain.take_effects(), [told]);

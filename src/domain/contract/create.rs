@@ -100,9 +100,9 @@ impl State {
             Payment::Companion => {
                 let opposite = (new.destination.client_id, new.source.client_id);
                 let anchor = self.pairs.anchor(opposite, self.now).ok_or(Refusal::NoAnchor)?;
-                // A reply to a reply is charged to whoever began, or a provider would pay for the replies of its
-                // consumer's encryption handshake.
-                let payer = anchor.payer.filter(|_| anchor.is_companion).unwrap_or(new.destination.network_id);
+                // Whoever pays for the anchor: the destination's network for a plain one, and for a reply to a reply
+                // whoever began, or a provider would pay for the replies of its consumer's encryption handshake.
+                let payer = anchor.payer.unwrap_or(new.destination.network_id);
                 Ok((Some(anchor.id), Some(payer)))
             }
         }

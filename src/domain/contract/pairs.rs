@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn newer_extendable_contracts_are_counted_up_to_the_limit() {
-        let mut contracts = PairContracts::default();
-        contracts.open = (0..40).map(|id| entry(id, u64::from(id), None, false)).collect();
+        let open = (0..40).map(|id| entry(id, u64::from(id), None, false)).collect();
+        let mut contracts = PairContracts { open, ..PairContracts::default() };
         contracts.open[39].is_extendable = false;
         assert_eq!(contracts.newer_extendable(ContractId::new([0; 16]), 32), 32);
         assert_eq!(contracts.newer_extendable(ContractId::new([30; 16]), 32), 8);

@@ -2,6 +2,8 @@
 
 mod companions;
 mod ledger;
+mod model;
+mod reference;
 mod sweeper;
 mod votes;
 
@@ -83,12 +85,6 @@ impl World {
 
     pub(super) async fn provided(&self, client: u8) -> i64 {
         self.ledger.balance(id(network_of(client))).await.unwrap().provided_bytes
-    }
-
-    /// Moves the clock and sweeps.
-    pub(super) async fn sweep_after(&self, secs: u64) -> usize {
-        self.domain.clock.advance(Duration::from_secs(secs));
-        self.ledger.sweep().await.unwrap()
     }
 }
 
