@@ -4,10 +4,11 @@
 //! top-level; apps make one per provider path and forget many of them, so the two have separate limits.
 //! A removed client keeps its row as a tombstone: an id is never used twice.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::role::WantedIdentity;
 use super::caller::Caller;
 use super::client_key;
 use super::device::{DEVICES, DeviceRecord, MAX_DEVICE_TEXT_BYTES, cut};
@@ -30,15 +31,6 @@ pub const NETWORK_CLIENTS: Table<(NetworkId, ClientId), ()> = Table::guarded(61,
 
 /// Active clients derived from a top-level client, under its id.
 pub const DERIVED_CLIENTS: Table<(ClientId, ClientId), ()> = Table::guarded(62, "derived_clients", 16);
-
-/// Most roles of a client.
-pub const MAX_ROLES: usize = 32;
-
-/// Longest role, in bytes.
-pub const MAX_ROLE_BYTES: usize = 128;
-
-/// Longest principal, in bytes.
-pub const MAX_PRINCIPAL_BYTES: usize = 256;
 
 /// A client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,10 +90,8 @@ pub struct AuthClient {
     pub description: String,
     /// What the device is.
     pub device_spec: String,
-    /// Identity roles of the new client; empty to inherit the caller's.
-    pub roles: Vec<String>,
-    /// Identity principal of the new client; empty to inherit the caller's.
-    pub principal: String,
+    /// Roles and principal of the new client.
+    pub identity: WantedIdentity,
 }
 
 /// How [`AuthClient`] ended.
@@ -122,15 +112,14 @@ impl Operation for AuthClient {
     type Output = AuthClientOutcome;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<AuthClientOutcome, DomainError> {
-        let sets_identity = !self.roles.is_empty() || !self.principal.is_empty();
         match self.client_id {
-            Some(_) if sets_identity => {
+            Some(_) if self.identity != WantedIdentity::default() => {
                 Ok(AuthClientOutcome::Refused("Roles and principal of a client cannot be changed."))
             }
             Some(client_id) => self.renew(tx, client_id),
-            None => match self.identity_refusal() {
-                Some(refusal) => Ok(AuthClientOutcome::Refused(refusal)),
-                None => self.create(tx),
+            None => match self.identity.resolve(tx, &self.caller)? {
+                Ok((roles, principal)) => self.create(tx, roles, principal),
+                Err(refusal) => Ok(AuthClientOutcome::Refused(refusal)),
             },
         }
     }
@@ -148,7 +137,7 @@ impl AuthClient {
         Ok(AuthClientOutcome::Authorized(client_id, Box::new(client)))
     }
 
-    fn create(&self, tx: &mut Tx<'_>) -> Result<AuthClientOutcome, DomainError> {
+    fn create(&self, tx: &mut Tx<'_>, roles: Vec<String>, principal: String) -> Result<AuthClientOutcome, DomainError> {
         let source_client_id = match self.source_client_id.or(self.caller.client_id()) {
             None => None,
             Some(named) => match self.top_level(tx, named)? {
@@ -182,11 +171,8 @@ impl AuthClient {
             auth_time: tx.now,
             active: true,
             deactivate_time: None,
-            roles: if self.roles.is_empty() { self.caller.roles.clone() } else { self.roles.clone() },
-            principal: match self.principal.as_str() {
-                "" => self.caller.principal.clone(),
-                principal => principal.to_owned(),
-            },
+            roles,
+            principal,
         };
         tx.put(&CLIENTS, &client_id, &client)?;
         match &source_client_id {
@@ -197,20 +183,6 @@ impl AuthClient {
             }
         }
         Ok(AuthClientOutcome::Authorized(client_id, Box::new(client)))
-    }
-
-    /// Why the caller may not set these roles and principal, if so.
-    fn identity_refusal(&self) -> Option<&'static str> {
-        if self.roles.is_empty() && self.principal.is_empty() {
-            return None;
-        }
-        if self.caller.client.is_some() {
-            return Some("A client cannot set roles and principal.");
-        }
-        if self.roles.len() > MAX_ROLES || self.roles.iter().any(|role| !(1..=MAX_ROLE_BYTES).contains(&role.len())) {
-            return Some("At most 32 roles of 1 to 128 bytes are possible.");
-        }
-        (self.principal.len() > MAX_PRINCIPAL_BYTES).then_some("A principal has at most 256 bytes.")
     }
 
     /// An active client of the caller's network.
@@ -279,6 +251,44 @@ impl Operation for RemoveClients {
             }
         }
         Ok(known)
+    }
+}
+
+/// Reads an active client.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadClient(
+    /// The client.
+    pub ClientId,
+);
+
+impl Operation for ReadClient {
+    type Output = Option<ClientRecord>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<ClientRecord>, DomainError> {
+        Ok(active(tx, &self.0)?)
+    }
+}
+
+/// Which of some clients are active and of a network, each once.
+#[derive(Clone, Debug)]
+pub struct OwnClients {
+    /// The caller's network.
+    pub network_id: NetworkId,
+    /// The clients asked about.
+    pub client_ids: Vec<ClientId>,
+}
+
+impl Operation for OwnClients {
+    type Output = Vec<ClientId>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<ClientId>, DomainError> {
+        let mut own = Vec::new();
+        for client_id in BTreeSet::from_iter(&self.client_ids) {
+            if active(tx, client_id)?.is_some_and(|client| client.network_id == self.network_id) {
+                own.push(*client_id);
+            }
+        }
+        Ok(own)
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::domain::auth::method::{self, MethodKind, MethodRecord};
 use crate::domain::caller::CallerClient;
 use crate::domain::testing::{TestDomain, id};
 use crate::ids::{SessionId, UserId};
@@ -27,9 +28,24 @@ fn request(caller: Caller) -> AuthClient {
         source_client_id: None,
         description: "attic box".into(),
         device_spec: "linux".into(),
-        roles: Vec::new(),
-        principal: String::new(),
+        identity: WantedIdentity::default(),
     }
+}
+
+fn identity(roles: Vec<String>, principal: &str) -> WantedIdentity {
+    WantedIdentity { roles, principal: principal.into() }
+}
+
+/// Gives the user a sign-in method.
+async fn with_method(domain: &TestDomain) {
+    let method = MethodRecord {
+        kind: MethodKind::Solana,
+        identity: "wallet".into(),
+        password: None,
+        verified: true,
+        create_time: Timestamp::ZERO,
+    };
+    domain.put(&method::METHODS, &(id(2), 5), &method).await;
 }
 
 async fn authorize(domain: &TestDomain, request: AuthClient) -> (ClientId, ClientRecord) {
@@ -84,8 +100,8 @@ async fn a_derived_client_shares_the_device_of_the_top_level_client() {
 #[tokio::test]
 async fn an_existing_client_keeps_its_identity_and_its_device_name() {
     let domain = TestDomain::new();
-    let mut new = request(user());
-    new.roles = vec!["ops".into()];
+    with_method(&domain).await;
+    let new = AuthClient { identity: identity(vec!["ops".into()], ""), ..request(user()) };
     let (client_id, client) = authorize(&domain, new).await;
     domain.take_effects();
     domain.clock.advance(std::time::Duration::from_secs(60));
@@ -98,7 +114,7 @@ async fn an_existing_client_keeps_its_identity_and_its_device_name() {
     let device = domain.get(&DEVICES, &client.device_id).unwrap();
     assert_eq!((device.device_name.as_str(), device.device_spec.as_str()), ("attic box", "linux 2"));
     assert_eq!(domain.take_effects(), [Effect::ClientChanged(id(1), client_id)]);
-    let with_roles = AuthClient { roles: vec!["x".into()], ..again };
+    let with_roles = AuthClient { identity: identity(vec!["x".into()], ""), ..again };
     assert!(matches!(domain.run(&with_roles).await.unwrap(), AuthClientOutcome::Refused(_)));
 }
 
@@ -122,12 +138,16 @@ async fn foreign_removed_and_unknown_clients_do_not_exist() {
 async fn roles_and_principal_have_bounds_and_need_a_user_token() {
     let domain = TestDomain::new();
     let (client_id, client) = authorize(&domain, request(user())).await;
+    let named = |caller, identity| AuthClient { identity, ..request(caller) };
+    let without_method = named(user(), identity(vec!["r".into()], ""));
+    assert!(matches!(domain.run(&without_method).await.unwrap(), AuthClientOutcome::Refused(_)));
+    with_method(&domain).await;
     let refused = [
-        AuthClient { roles: vec!["r".into(); 33], ..request(user()) },
-        AuthClient { roles: vec![String::new()], ..request(user()) },
-        AuthClient { roles: vec!["r".repeat(129)], ..request(user()) },
-        AuthClient { principal: "p".repeat(257), ..request(user()) },
-        AuthClient { principal: "p".into(), ..request(client_caller(client_id, client.device_id)) },
+        named(user(), identity(vec!["r".into(); 33], "")),
+        named(user(), identity(vec![String::new()], "")),
+        named(user(), identity(vec!["r".repeat(129)], "")),
+        named(user(), identity(Vec::new(), &"p".repeat(257))),
+        named(client_caller(client_id, client.device_id), identity(Vec::new(), "p")),
     ];
     for request in refused {
         let AuthClientOutcome::Refused(text) = domain.run(&request).await.unwrap() else { panic!("{request:?}") };
@@ -136,8 +156,7 @@ async fn roles_and_principal_have_bounds_and_need_a_user_token() {
             assert!(!text.to_lowercase().contains(word), "{text}");
         }
     }
-    let allowed = AuthClient { roles: vec!["r".repeat(128); 32], principal: "p".repeat(256), ..request(user()) };
-    authorize(&domain, allowed).await;
+    authorize(&domain, named(user(), identity(vec!["r".repeat(128); 32], &"p".repeat(256)))).await;
 }
 
 #[tokio::test]
