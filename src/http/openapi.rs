@@ -28,6 +28,9 @@ pub const PUBLIC: &[&str] = &[
     "POST /auth/password-reset",
     "POST /auth/password-set",
     "POST /auth/code-login",
+    "POST /network/find-providers2",
+    "GET /network/provider-locations",
+    "GET /key/{clientId}",
 ];
 
 /// Groups in the order in which they are shown, and what each is for.

@@ -7,8 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::config::Config;
+use crate::control::Control;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::peer::Peers;
+use crate::domain::presence::Presence;
+use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
 use crate::time::Timestamp;
 
@@ -21,6 +25,14 @@ pub struct ApiState {
     pub authenticator: Arc<Authenticator>,
     /// Sign-up, sign-in and tokens.
     pub accounts: Arc<Accounts>,
+    /// Who is connected.
+    pub presence: Arc<Presence>,
+    /// The lists of peers.
+    pub peers: Arc<Peers>,
+    /// The providers to offer.
+    pub providers: Arc<ProviderIndex>,
+    /// Handles control messages.
+    pub control: Arc<Control>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

@@ -23,14 +23,21 @@ use super::address::PeerAddr;
 use super::state::{ApiState, ServerStatus};
 use crate::config::Config;
 use crate::config::units::ByteSize;
+use crate::control::Control;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::{Audience, Authenticator};
+use crate::domain::auth::role::WantedIdentity;
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::client::{AuthClient, AuthClientOutcome};
+use crate::domain::contract::Ledger;
 use crate::domain::effect::{Effect, EffectSink};
+use crate::domain::location::geoip::Geography;
 use crate::domain::network::create::{CreateNetwork, CreateNetworkOutcome};
 use crate::domain::password::Pepper;
+use crate::domain::peer::Peers;
+use crate::domain::presence::Presence;
+use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
 use crate::domain::token::TokenKeys;
 use crate::store::memory::MemoryStore;
@@ -102,13 +109,26 @@ impl TestApi {
         let clock = Clock::manual(START);
         let effects = Arc::new(Effects::default());
         let store = Arc::new(MemoryStore::new());
-        let service = Arc::new(Service::new(store, clock.clone(), Arc::new(config), effects.clone()));
+        let config = Arc::new(config);
+        let service = Arc::new(Service::new(store.clone(), clock.clone(), config.clone(), effects.clone()));
+        let presence = Presence::new(clock.clone());
+        let peers = Peers::new(service.clone());
+        let geography = Geography::open(&config.geoip).unwrap();
+        let providers = ProviderIndex::new(service.clone(), presence.clone(), geography);
+        presence.follow(peers.clone());
+        presence.follow(providers.clone());
+        let ledger = Ledger::open(service.clone(), store, clock.clone(), config).unwrap();
+        let control = Arc::new(Control::new(service.clone(), ledger));
         let keys = Arc::new(TokenKeys::generate());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
         let state = ApiState {
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             accounts,
             service,
+            presence,
+            peers,
+            providers,
+            control,
             status: Arc::new(ServerStatus::new("test")),
         };
         let (user, user_token) = soon(make_user(&state));
@@ -172,8 +192,7 @@ async fn make_client(state: &ApiState, user: &Caller) -> (Caller, String) {
         source_client_id: None,
         description: "laptop".into(),
         device_spec: "linux amd64".into(),
-        roles: Vec::new(),
-        principal: String::new(),
+        identity: WantedIdentity::default(),
     };
     match state.service.run(&request).await.unwrap() {
         AuthClientOutcome::Authorized(client_id, record) => {

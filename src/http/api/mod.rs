@@ -8,9 +8,23 @@ use utoipa_axum::router::OpenApiRouter;
 use super::state::ApiState;
 
 pub mod auth;
+pub mod client;
+pub mod connect;
 pub mod hello;
+pub mod key;
+pub mod location;
+pub mod network;
+pub mod provider;
 
 /// Every route of the JSON API and its description.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().merge(hello::routes()).merge(auth::routes())
+    OpenApiRouter::default()
+        .merge(hello::routes())
+        .merge(auth::routes())
+        .merge(client::routes())
+        .merge(network::routes())
+        .merge(provider::routes())
+        .merge(location::routes())
+        .merge(key::routes())
+        .merge(connect::routes())
 }

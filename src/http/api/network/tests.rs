@@ -1,0 +1,62 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::domain::presence::{PresenceEntry, PresenceGuard};
+use crate::http::testing::TestApi;
+use crate::ids::{ClientId, ConnectionId, InstanceId};
+
+fn present(api: &TestApi, client_id: ClientId) -> PresenceGuard {
+    api.state.presence.attach(PresenceEntry {
+        connection_id: ConnectionId::new(*client_id.as_bytes()),
+        client_id,
+        network_id: api.user.network_id,
+        instance_id: InstanceId::new(*client_id.as_bytes()),
+        address: IpAddr::from([203, 0, 113, 9]),
+    })
+}
+
+fn wait(api: &TestApi, time: Duration) {
+    api.clock.advance(time);
+    api.state.peers.handle_timeout();
+}
+
+async fn make(api: &TestApi, token: &str) -> (ClientId, String) {
+    let body = json!({"description": "attic box", "device_spec": "linux"});
+    let answer = api.post("/network/auth-client", body).token(token).await.expect(200);
+    (answer["client_id"].as_str().unwrap().parse().unwrap(), answer["by_client_jwt"].as_str().unwrap().into())
+}
+
+#[tokio::test]
+async fn peers_are_the_other_connected_clients_and_those_that_just_left() {
+    let api = TestApi::new();
+    api.get("/network/peers").token(&api.user_token).await.golden(200, "nobody");
+    let (other_id, _) = make(&api, &api.user_token).await;
+    let _own = present(&api, api.client.client_id().unwrap());
+    let other = present(&api, other_id);
+    wait(&api, Duration::from_secs(5));
+    let answer = api.get("/network/peers").token(&api.client_token).await;
+    answer.golden(200, "one");
+    assert_eq!(answer.body["peers"][0]["client_id"], other_id.to_string());
+    let all = api.get("/network/peers").token(&api.user_token).await.expect(200);
+    assert_eq!(all["peers"].as_array().unwrap().len(), 2);
+    drop(other);
+    wait(&api, Duration::from_secs(60));
+    api.get("/network/peers").token(&api.client_token).await.golden(200, "one_left");
+    wait(&api, Duration::from_secs(300));
+    let answer = api.get("/network/peers").token(&api.client_token).await.expect(200);
+    assert_eq!(answer, json!({"peers": [], "disconnected_count": 0}));
+}
+
+#[tokio::test]
+async fn a_derived_client_has_no_peers_and_is_none() {
+    let api = TestApi::new();
+    let (derived_id, derived_token) = make(&api, &api.client_token).await;
+    let _guards = [present(&api, derived_id), present(&api, api.client.client_id().unwrap())];
+    wait(&api, Duration::from_secs(5));
+    let answer = api.get("/network/peers").token(&derived_token).await.expect(200);
+    assert_eq!(answer, json!({"peers": [], "disconnected_count": 0}));
+    let answer = api.get("/network/peers").token(&api.user_token).await.expect(200);
+    assert_eq!(answer["peers"].as_array().unwrap().len(), 1);
+}
