@@ -104,7 +104,8 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
-        let api = ApiState { service, authenticator, accounts, status: Arc::clone(status) };
+        let status = Arc::clone(status);
+        let api = ApiState { service, authenticator, accounts, presence, peers, providers, control, status };
         Ok(Self { store, relay, ledger, api, mail })
     }
 

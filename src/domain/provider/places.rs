@@ -60,5 +60,6 @@ fn weight_passing_the_gate(candidates: &Candidates, providers: &[ClientId]) -> f
         let health = candidates.health(candidates.get(*client_id)?);
         Some(rank(&health, RankMode::Quality)).filter(|rank| rank.is_strict)
     });
-    ranks.map(|rank| rank.shared_weight).sum()
+    // Shares of one line must add up to the whole of it.
+    ranks.map(|rank| rank.shared_weight).sum::<f64>() + f64::EPSILON * providers.len() as f64
 }
