@@ -1,6 +1,7 @@
 //! The bytes on the wire: what each message looks like, what damaged bytes do, and that the two readers of an address
 //! agree.
 
+mod captured;
 mod damage;
 mod messages;
 mod path;
