@@ -2,9 +2,6 @@
 //!
 //! Both listeners ask one [`Certificates`] at each handshake, so a reload reaches them without a restart.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +17,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::Config;
 use crate::config::tls::TlsMode;
+use crate::domain::secret_file;
 
 /// Files of the certificate made at first start, in the data folder.
 const SELF_SIGNED_CERTIFICATE: &str = "tls-certificate.pem";
@@ -100,34 +98,27 @@ fn read(config: &Config) -> anyhow::Result<CertifiedKey> {
         .with_context(|| format!("{} and {} do not belong together", certificate.display(), key.display()))
 }
 
-/// The certificate and key in the data folder, made when either is missing.
+/// The certificate and key in the data folder, made when they are missing.
 fn self_signed(folder: &Path, names: &[String]) -> anyhow::Result<(PathBuf, PathBuf)> {
     let (certificate, key) = (folder.join(SELF_SIGNED_CERTIFICATE), folder.join(SELF_SIGNED_KEY));
     if certificate.exists() && key.exists() {
         return Ok((certificate, key));
     }
-    let pair = rcgen::KeyPair::generate().context("no key for a self-signed certificate can be made")?;
+    let fresh = rcgen::KeyPair::generate().context("no key for a self-signed certificate can be made")?;
+    let pem = secret_file::load_or_create(&key, || fresh.serialize_pem().into_bytes())?;
+    let pair = rcgen::KeyPair::from_pem(&String::from_utf8_lossy(&pem))
+        .with_context(|| format!("{} is not a key; move it away to have a new one made", key.display()))?;
     let mut params = rcgen::CertificateParams::new(names)
         .with_context(|| format!("tls.names holds a name that no certificate can carry: {}", names.join(", ")))?;
     params.distinguished_name.push(rcgen::DnType::CommonName, "warren self-signed");
     let signed = params.self_signed(&pair).context("no self-signed certificate can be made")?;
-    write(&key, &pair.serialize_pem(), 0o600)?;
-    write(&certificate, &signed.pem(), 0o644)?;
-    tracing::info!(key = %key.display(), certificate = %certificate.display(), "made a self-signed certificate");
+    // Through a temporary file, so that a crash leaves no half.
+    let half = certificate.with_extension("new");
+    std::fs::write(&half, signed.pem())
+        .and_then(|()| std::fs::rename(&half, &certificate))
+        .with_context(|| format!("{} cannot be written", certificate.display()))?;
+    tracing::info!(file = %certificate.display(), "made a self-signed certificate");
     Ok((certificate, key))
-}
-
-/// Writes a file through a temporary one, so that a crash leaves no half.
-fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let attempt = || {
-        let half = path.with_extension("new");
-        let _ = std::fs::remove_file(&half);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&half)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&half, path)
-    };
-    attempt().with_context(|| format!("{} cannot be written", path.display()))
 }
 
 #[cfg(test)]

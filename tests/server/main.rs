@@ -7,3 +7,4 @@ mod http;
 mod lifecycle;
 mod overload;
 mod support;
+mod upgrade;
