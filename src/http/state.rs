@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::contract::Ledger;
 use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
@@ -33,6 +34,8 @@ pub struct ApiState {
     pub providers: Arc<ProviderIndex>,
     /// Handles control messages.
     pub control: Arc<Control>,
+    /// Contracts and balances.
+    pub ledger: Arc<Ledger>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

@@ -118,7 +118,7 @@ impl TestApi {
         presence.follow(peers.clone());
         presence.follow(providers.clone());
         let ledger = Ledger::open(service.clone(), store, clock.clone(), config).unwrap();
-        let control = Arc::new(Control::new(service.clone(), ledger));
+        let control = Arc::new(Control::new(service.clone(), ledger.clone()));
         let keys = Arc::new(TokenKeys::generate());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
         let state = ApiState {
@@ -129,6 +129,7 @@ impl TestApi {
             peers,
             providers,
             control,
+            ledger,
             status: Arc::new(ServerStatus::new("test")),
         };
         let (user, user_token) = soon(make_user(&state));

@@ -105,7 +105,17 @@ impl Parts {
             }
         });
         let status = Arc::clone(status);
-        let api = ApiState { service, authenticator, accounts, presence, peers, providers, control, status };
+        let api = ApiState {
+            service,
+            authenticator,
+            accounts,
+            presence,
+            peers,
+            providers,
+            control,
+            ledger: Arc::clone(&ledger),
+            status,
+        };
         Ok(Self { store, relay, ledger, api, mail })
     }
 

@@ -15,6 +15,7 @@ pub mod key;
 pub mod location;
 pub mod network;
 pub mod provider;
+pub mod subscription;
 
 /// Every route of the JSON API and its description.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -27,4 +28,5 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(location::routes())
         .merge(key::routes())
         .merge(connect::routes())
+        .merge(subscription::routes())
 }
