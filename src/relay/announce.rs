@@ -15,6 +15,7 @@ use crate::wire::messages::StreamReset;
 
 /// Announces a transport that has just been attached to its resident; the guard's drop is its end.
 pub fn announce(relay: &Relay, resident: &Resident, is_new: bool, address: IpAddr) -> PresenceGuard {
+    let pack_count = resident.control.pack_count();
     let guard = relay.presence.attach(PresenceEntry {
         connection_id: relay.ids.next_random(relay.clock.now()),
         client_id: resident.client_id,
@@ -23,6 +24,11 @@ pub fn announce(relay: &Relay, resident: &Resident, is_new: bool, address: IpAdd
         address,
     });
     if is_new {
+        // The follower sends lists to a process run it does not know. It knows this one if the resident was given up
+        // sooner than the peers forgot it; the client's view is lost all the same.
+        if resident.control.pack_count() == pack_count {
+            relay.peers.resync(resident.client_id);
+        }
         resident.control.push_pack(stream_list());
     }
     guard

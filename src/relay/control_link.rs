@@ -1,39 +1,367 @@
 //! One client's conversation with the control id, and the life of its resident.
 //!
-//! A task per resident: it takes what waits in the resident's queue, and ends once the resident is replaced, removed,
-//! or has been without transports for `relay.resident_linger`.
+//! A task per resident joins three parts: the resident's queue (what the client sent, what is to be pushed), the
+//! transfer endpoint in its control role (order, acks, resends), and the handler of control messages. A pack is
+//! acknowledged only once its effects are durable. The task ends once the resident is replaced or removed, or has been
+//! without transports for `relay.resident_linger`.
+//!
+//! ```text
+//!   queue --frames--> endpoint --Deliver--> handler --done--> endpoint.confirm --Transmit(ack)--> resident
+//!         --packs---> endpoint.send ------------------------------------Transmit(pack)----------> resident
+//! ```
 
-use std::future::poll_fn;
+use std::collections::VecDeque;
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::Relay;
+use super::announce::stream_list;
+use super::control_queue::Work;
+use super::drop_reason::DropReason;
 use super::resident::Resident;
+use crate::control::ControlCaller;
 use crate::telemetry::metrics::GaugeGuard;
+use crate::transfer::endpoint::Endpoint;
+use crate::transfer::output::{Delivery, DeliveryId, Output, SendOptions, SendRefused, TransferDrop};
+use crate::transfer::settings::EndpointConfig;
+use crate::wire::control_message::Push;
+
+/// Pause between two packs of one client, so that a flood of control packs cannot take the store from the others.
+const PACE: Duration = Duration::from_millis(5);
+
+/// A pack on its way through the handler.
+type Handling = Pin<Box<dyn Future<Output = DeliveryId> + Send>>;
 
 /// Runs until the resident is given up.
 pub async fn run(relay: Arc<Relay>, resident: Arc<Resident>) {
     let _counted = GaugeGuard::new(&relay.metrics.residents);
-    let linger = relay.config.relay.resident_linger;
-    let mut detached_since = None;
-    loop {
-        if resident.is_retired() {
-            return;
-        }
-        detached_since = match resident.is_attached() {
-            true => None,
-            false => detached_since.or_else(|| Some(Instant::now())),
-        };
+    let mut link = Link::new(Arc::clone(&relay), Arc::clone(&resident));
+    while link.is_wanted() {
+        link.follow_transports();
+        link.carry_out();
+        let deadline = link.next_deadline();
         tokio::select! {
             biased;
-            () = relay.stopping.cancelled() => return,
-            _work = poll_fn(|context| resident.control.poll_take(context)) => {}
-            () = sleep_until(detached_since.unwrap_or_else(Instant::now) + linger), if detached_since.is_some() => {
-                if relay.registry.forget_detached(&resident) {
-                    return;
-                }
+            () = relay.stopping.cancelled() => break,
+            done = finished(&mut link.handling) => link.confirm(done),
+            work = poll_fn(|context| resident.control.poll_take(context)) => link.take(work),
+            () = until(deadline) => link.handle_timeout(),
+        }
+    }
+    // What has begun is finished: its effects are wanted, though nobody is left to be told.
+    if let Some(handling) = link.handling {
+        handling.await;
+    }
+}
+
+async fn finished(handling: &mut Option<Handling>) -> DeliveryId {
+    match handling {
+        Some(future) => {
+            let id = future.await;
+            *handling = None;
+            id
+        }
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+struct Link {
+    relay: Arc<Relay>,
+    resident: Arc<Resident>,
+    endpoint: Endpoint,
+    /// Packs the handler has not begun with; bounded by the endpoint, which takes no more than it may leave unacked.
+    deliveries: VecDeque<Delivery>,
+    handling: Option<Handling>,
+    handled_at: Instant,
+    /// Transports ever attached, as far as the endpoint knows.
+    attach_count: u64,
+    /// When the resident is given up, if no transport comes.
+    expires: Option<Instant>,
+    /// The first lists come with the announcement of the first transport.
+    is_announced: bool,
+}
+
+impl Link {
+    fn new(relay: Arc<Relay>, resident: Arc<Resident>) -> Self {
+        let config = EndpointConfig::control(resident.client_id, Arc::clone(&relay.ids));
+        Self {
+            relay,
+            resident,
+            endpoint: Endpoint::new(config),
+            deliveries: VecDeque::new(),
+            handling: None,
+            handled_at: Instant::now(),
+            attach_count: 0,
+            expires: None,
+            is_announced: false,
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        let is_expired = self.expires.is_some_and(|expires| Instant::now() >= expires);
+        !(self.resident.is_retired() || (is_expired && self.relay.registry.forget_detached(&self.resident)))
+    }
+
+    /// Tells the endpoint of transports that came or went.
+    fn follow_transports(&mut self) {
+        let now = self.relay.clock.now();
+        let (open_count, attach_count) = self.resident.transport_counts();
+        if open_count == 0 {
+            if self.endpoint.is_attached() || self.attach_count != attach_count {
+                self.endpoint.detach(now);
+                self.expires = Some(Instant::now() + self.relay.config.relay.resident_linger);
+            }
+        } else {
+            self.expires = None;
+            if self.attach_count != attach_count {
+                self.endpoint.attach(now);
             }
         }
+        self.attach_count = attach_count;
+    }
+
+    fn take(&mut self, work: Work) {
+        let now = self.relay.clock.now();
+        for frame in work.frames {
+            if let Err(reason) = self.endpoint.handle_frame(now, frame) {
+                self.count(reason);
+            }
+        }
+        if work.needs_resync {
+            self.relay.metrics.pushes_lost.inc();
+            self.endpoint.lose_view(now);
+        }
+        for pack in work.packs {
+            self.push(&pack);
+        }
+    }
+
+    fn push(&mut self, pack: &[Push]) {
+        let frames = pack.iter().map(Push::to_frame).collect();
+        let sent = self.endpoint.send(self.relay.clock.now(), self.resident.client_id, frames, SendOptions::default());
+        match sent {
+            Ok(_) => drop(self.relay.metrics.pushes.inc()),
+            // Full lists follow, with what this pack would have said.
+            Err(SendRefused::SnapshotOwed | SendRefused::QueueFull) => drop(self.relay.metrics.pushes_lost.inc()),
+            Err(error) => {
+                self.relay.metrics.pushes_lost.inc();
+                tracing::error!(client = %self.resident.client_id, %error, "a message to a client cannot be sent");
+            }
+        }
+    }
+
+    /// Does what the endpoint asks for, and gives the handler its next pack.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit(frame) => self.transmit(frame),
+                Output::Deliver(delivery) => self.deliveries.push_back(delivery),
+                Output::NeedsSnapshot => self.send_lists(),
+                Output::Acked { .. } => {}
+                Output::Expired { .. } => drop(self.relay.metrics.pushes_lost.inc()),
+                // Conversations with the control id have no contracts.
+                Output::NeedsContract { .. } | Output::CloseContract(_) => {}
+            }
+        }
+        if self.handling.is_none()
+            && let Some(delivery) = self.deliveries.pop_front()
+        {
+            self.handling = Some(self.handle(delivery));
+        }
+    }
+
+    fn transmit(&self, frame: Bytes) {
+        // A frame that finds no room is sent again by the protocol, like one that is lost on the way.
+        let _ = self.resident.send_control(frame);
+    }
+
+    /// The client's view is unknown. The lists arrive through the queue.
+    fn send_lists(&mut self) {
+        if std::mem::replace(&mut self.is_announced, true) {
+            self.relay.peers.resync(self.resident.client_id);
+            self.resident.control.push_pack(stream_list());
+        }
+    }
+
+    fn handle(&mut self, delivery: Delivery) -> Handling {
+        self.relay.metrics.control_packs.inc();
+        let control = Arc::clone(&self.relay.control);
+        let caller = ControlCaller { client_id: self.resident.client_id, network_id: self.resident.network_id };
+        let begins = (self.handled_at + PACE).max(Instant::now());
+        self.handled_at = begins;
+        Box::pin(async move {
+            sleep_until(begins).await;
+            control.handle(caller, &delivery.frames).await;
+            delivery.id
+        })
+    }
+
+    fn confirm(&mut self, done: DeliveryId) {
+        self.endpoint.confirm(self.relay.clock.now(), done);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let due = self.endpoint.poll_timeout().map(|due| Instant::now() + due.since(self.relay.clock.now()));
+        [due, self.expires].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.relay.clock.now();
+        if self.endpoint.poll_timeout().is_some_and(|due| due <= now) {
+            self.endpoint.handle_timeout(now);
+        }
+    }
+
+    fn count(&self, reason: TransferDrop) {
+        let reason = match reason {
+            TransferDrop::Full => DropReason::ControlQueueFull,
+            TransferDrop::Duplicate | TransferDrop::OlderSequence | TransferDrop::UnknownAck => return,
+            _ => DropReason::ControlMalformed,
+        };
+        if let Some(counter) = self.relay.metrics.frames_dropped.get(reason.index()) {
+            counter.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::relay::testing::{TestClient, TestRelay, id};
+    use crate::wire::control_message::Request;
+    use crate::wire::messages::{MessageType, NetworkPeersUpdate, Pack, TransferFrame, TransferPath};
+
+    fn relay() -> TestRelay {
+        TestRelay::new(|_| ())
+    }
+
+    async fn send_pack(client: &mut TestClient, number: u64, head: bool, requests: &[Request]) {
+        let pack = Pack {
+            message_id: Bytes::from(vec![number as u8; 16]),
+            sequence_id: Bytes::from_static(&[0xb0; 16]),
+            sequence_number: number,
+            head,
+            frames: requests.iter().map(Request::to_frame).collect(),
+            ..Pack::default()
+        };
+        let path = TransferPath { source_id: Some(id(1).into()), ..TransferPath::default() };
+        let frame = TransferFrame { transfer_path: Some(path), pack: Some(pack), ..TransferFrame::default() };
+        client.send(frame.encode_to_vec()).await;
+    }
+
+    async fn receive_ack(client: &mut TestClient) -> u8 {
+        loop {
+            if let Some(ack) = client.receive_control().await.ack {
+                assert_eq!(ack.sequence_id, Bytes::from_static(&[0xb0; 16]));
+                assert!(!ack.selective);
+                return ack.message_id[0];
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pack_is_acked_once_its_effects_are_durable_and_a_repeated_one_is_not_handled_again() {
+        let relay = relay();
+        *relay.control.delay.lock() = Duration::from_millis(700);
+        let mut client = relay.connect(1, 1).await;
+        let sent = Instant::now();
+        send_pack(&mut client, 0, true, &[Request::ControlPing, Request::ProvidePing]).await;
+        assert_eq!(receive_ack(&mut client).await, 0);
+        assert!(sent.elapsed() >= Duration::from_millis(700));
+        send_pack(&mut client, 0, true, &[Request::ControlPing, Request::ProvidePing]).await;
+        assert_eq!(receive_ack(&mut client).await, 0);
+        let handled = relay.control.handled.lock().clone();
+        assert_eq!(handled.len(), 1);
+        assert_eq!((handled[0].0, handled[0].1.len()), (id(1), 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_resident_joins_a_running_sequence_at_its_head() {
+        let relay = relay();
+        let mut client = relay.connect(1, 1).await;
+        send_pack(&mut client, 7, true, &[Request::ControlPing]).await;
+        assert_eq!(receive_ack(&mut client).await, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_process_run_gets_its_lists_until_it_acks_them() {
+        let relay = relay();
+        let mut client = relay.connect(1, 1).await;
+        let started = Instant::now();
+        let first = client.receive_pack().await;
+        assert!(first.head);
+        let types: Vec<i32> = first.frames.iter().map(|frame| frame.message_type).collect();
+        assert_eq!(types, [i32::from(MessageType::TransferStreamReset)]);
+        assert_eq!(*relay.peers.resynced.lock(), [id(1)], "no follower has sent lists, so they are asked for");
+        let again = client.receive_pack().await;
+        assert_eq!((again.sequence_number, started.elapsed().as_secs()), (0, 2));
+        client.ack(1, &again).await;
+        relay.relay.push(id(1), vec![Push::NetworkPeersUpdate(NetworkPeersUpdate::default())]);
+        let next = client.receive_pack().await;
+        assert_eq!((next.sequence_number, next.head), (1, true));
+        assert_eq!(next.sequence_id, first.sequence_id);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_acked_comes_again_over_the_next_transport() {
+        let relay = relay();
+        let mut client = relay.connect(1, 1).await;
+        let first = client.receive_pack().await;
+        drop(client.socket);
+        client.served.await.unwrap();
+        relay.relay.push(id(1), vec![Push::NetworkPeersReset]);
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        let mut client = relay.connect(1, 1).await;
+        let (again, pushed) = (client.receive_pack().await, client.receive_pack().await);
+        assert_eq!((again.message_id, again.head), (first.message_id, true));
+        assert_eq!((pushed.sequence_number, pushed.sequence_id), (1, first.sequence_id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_acks_gets_full_lists_with_its_next_frame() {
+        let relay = relay();
+        let mut client = relay.connect(1, 1).await;
+        let first = client.receive_pack().await;
+        for _ in 0..7 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            client.send(Bytes::new()).await;
+        }
+        relay.peers.resynced.lock().clear();
+        send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+        let fresh = loop {
+            let pack = client.receive_pack().await;
+            if pack.sequence_id != first.sequence_id {
+                break pack;
+            }
+        };
+        assert!(fresh.head && fresh.sequence_id > first.sequence_id);
+        assert_eq!(*relay.peers.resynced.lock(), [id(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_packs_is_paced_and_nothing_is_acked_that_was_not_handled() {
+        let relay = relay();
+        let mut client = relay.connect(1, 1).await;
+        let started = Instant::now();
+        for number in 0..60 {
+            send_pack(&mut client, number, number == 0, &[Request::ControlPing]).await;
+        }
+        while receive_ack(&mut client).await != 59 {}
+        assert!(started.elapsed() >= 59 * PACE);
+        assert_eq!(relay.control.handled.lock().len(), 60);
     }
 }

@@ -90,7 +90,7 @@ pub struct RelayParts {
 pub struct Relay {
     config: Arc<Config>,
     clock: Clock,
-    ids: IdGenerator,
+    ids: Arc<IdGenerator>,
     authenticator: Arc<dyn Authenticate>,
     control: Arc<dyn HandleControl>,
     gate: Option<Arc<dyn ContractGate>>,
@@ -120,7 +120,7 @@ impl Relay {
             addresses: AddressLimit::new(settings.transports_per_address),
             config: parts.config,
             clock: parts.clock,
-            ids: IdGenerator::new(),
+            ids: Arc::new(IdGenerator::new()),
             authenticator: parts.authenticator,
             control: parts.control,
             presence: parts.presence,

@@ -37,6 +37,7 @@ pub struct Resident {
 struct Transports {
     /// Oldest first; frames go to the last one.
     open: Vec<Arc<Outbox>>,
+    attach_count: u64,
     is_retired: bool,
 }
 
@@ -64,6 +65,7 @@ impl Resident {
             newest.set_superseded(true);
         }
         transports.open.push(Arc::clone(outbox));
+        transports.attach_count += 1;
         while transports.open.len() > limit.max(1) {
             transports.open.remove(0).close(EndReason::Surplus);
         }
@@ -86,6 +88,12 @@ impl Resident {
     /// Whether any transport is open.
     pub fn is_attached(&self) -> bool {
         !self.transports.lock().open.is_empty()
+    }
+
+    /// How many transports are open, and how many ever were.
+    pub fn transport_counts(&self) -> (usize, u64) {
+        let transports = self.transports.lock();
+        (transports.open.len(), transports.attach_count)
     }
 
     /// Whether the resident has been given up.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -22,7 +23,7 @@ use crate::control::ControlCaller;
 use crate::domain::presence::Presence;
 use crate::ids::{ClientId, InstanceId, NetworkId};
 use crate::time::{Clock, Timestamp};
-use crate::wire::messages::{Frame, TransferFrame, TransferPath};
+use crate::wire::messages::{Ack, Frame, Pack, TransferFrame, TransferPath};
 use crate::wire::path::peek_path;
 
 /// A gate that a test opens and closes.
@@ -111,12 +112,17 @@ impl Authenticate for TestAuthenticator {
 #[derive(Default)]
 pub struct TestControl {
     pub handled: Mutex<Vec<(ClientId, Vec<Frame>)>>,
+    /// How long the effects of a pack take to be durable.
+    pub delay: Mutex<Duration>,
 }
 
 impl HandleControl for TestControl {
     fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, ()> {
-        self.handled.lock().push((caller.client_id, frames.to_vec()));
-        Box::pin(std::future::ready(()))
+        let delay = *self.delay.lock();
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            self.handled.lock().push((caller.client_id, frames.to_vec()));
+        })
     }
 }
 
@@ -131,6 +137,9 @@ impl Resync for TestPeers {
         self.resynced.lock().push(client_id);
     }
 }
+
+/// The relay's clock follows tokio's in such steps.
+const CLOCK_STEP: Duration = Duration::from_millis(5);
 
 /// A relay over stand-ins, with clients on in-memory pipes.
 pub struct TestRelay {
@@ -154,10 +163,19 @@ impl TestRelay {
         change(&mut config);
         let (gate, authenticator) = (TestGate::default(), Arc::new(TestAuthenticator::default()));
         let (control, peers) = (Arc::new(TestControl::default()), Arc::new(TestPeers::default()));
-        let presence = Presence::new(Clock::system());
+        let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let presence = Presence::new(clock.clone());
+        let driven = clock.clone();
+        // The tests pause tokio's time; this makes the relay's clock follow it.
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(CLOCK_STEP).await;
+                driven.advance(CLOCK_STEP);
+            }
+        });
         let relay = Relay::new(RelayParts {
             config: Arc::new(config),
-            clock: Clock::system(),
+            clock,
             authenticator: authenticator.clone(),
             control: control.clone(),
             gate: Arc::new(gate.clone()),
@@ -229,6 +247,34 @@ impl TestClient {
                 return payload;
             }
         }
+    }
+
+    /// The next frame of the control id.
+    pub async fn receive_control(&mut self) -> TransferFrame {
+        loop {
+            let message = self.socket.next().await.expect("the connection has ended").unwrap();
+            let payload = Bytes::from(message.into_payload());
+            if peek_path(&payload).is_ok_and(|path| path.source.is_control()) {
+                return TransferFrame::decode(payload).unwrap();
+            }
+        }
+    }
+
+    /// The next pack of the control id.
+    pub async fn receive_pack(&mut self) -> Pack {
+        loop {
+            if let Some(pack) = self.receive_control().await.pack {
+                return pack;
+            }
+        }
+    }
+
+    /// Acks a pack of the control id.
+    pub async fn ack(&mut self, client: u8, pack: &Pack) {
+        let ack = Ack { message_id: pack.message_id.clone(), sequence_id: pack.sequence_id.clone(), ..Ack::default() };
+        let path = TransferPath { source_id: Some(id(client).into()), ..TransferPath::default() };
+        let frame = TransferFrame { transfer_path: Some(path), ack: Some(ack), ..TransferFrame::default() };
+        self.send(frame.encode_to_vec()).await;
     }
 
     /// Everything until the connection ends.

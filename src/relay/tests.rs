@@ -213,19 +213,20 @@ async fn frames_sent_right_behind_the_upgrade_wait_for_the_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_gets_keepalives_every_five_seconds_and_is_closed_after_thirty() {
+async fn a_silent_client_hears_something_every_five_seconds_and_is_closed_after_thirty() {
     let relay = relay();
     let mut client = relay.connect(1, 1).await;
     let started = tokio::time::Instant::now();
-    let mut keepalives = 0;
+    let (mut keepalives, mut last) = (0, started);
     while let Some(Ok(message)) = client.socket.next().await {
-        if message.is_binary() && message.as_payload().is_empty() {
-            keepalives += 1;
-            assert_eq!(started.elapsed().as_secs(), 5 * keepalives);
-        }
+        // Messages of the control id count as well: it is silence that is filled.
+        assert!(last.elapsed().as_millis() <= 5010);
+        last = tokio::time::Instant::now();
+        keepalives += u32::from(message.is_binary() && message.as_payload().is_empty());
     }
     assert_eq!(client.served.await.unwrap(), EndReason::ReadTimeout);
-    assert_eq!((keepalives, started.elapsed().as_secs()), (5, 30));
+    assert!(keepalives >= 2);
+    assert_eq!(started.elapsed().as_secs(), 30);
 }
 
 #[tokio::test(start_paused = true)]
