@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::domain::location::geoip::NetworkKind;
+use crate::domain::location::place::Place;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::ClientAddress;
 use crate::http::state::{ApiState, Quic};
@@ -98,32 +100,93 @@ struct MyIpInfoResult {
 struct IpInfo {
     /// The address, without port.
     ip: String,
+    /// Where it is, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<IpLocation>,
     /// What hides behind the address.
     privacy: IpPrivacy,
 }
 
-/// What hides behind an address; this server does not look and says no to all.
-#[derive(Default, Serialize, ToSchema)]
+/// Where an address is, as far as known.
+#[derive(Serialize, ToSchema)]
+struct IpLocation {
+    /// A point nearby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coordinates: Option<IpCoordinates>,
+    /// The city.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    city: Option<String>,
+    /// The region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    /// The country.
+    country: IpCountry,
+}
+
+/// A point on earth.
+#[derive(Serialize, ToSchema)]
+struct IpCoordinates {
+    /// Degrees north.
+    lat: f64,
+    /// Degrees east.
+    lon: f64,
+}
+
+/// A country.
+#[derive(Serialize, ToSchema)]
+struct IpCountry {
+    /// Two letters, lower case.
+    code: String,
+    /// Its name.
+    name: String,
+}
+
+/// What hides behind an address, as far as the address table says.
+#[derive(Serialize, ToSchema)]
 struct IpPrivacy {
-    /// A VPN.
+    /// A VPN; tables do not tell it from a proxy.
     vpn: bool,
-    /// A proxy.
+    /// A VPN, proxy or other way to hide.
     proxy: bool,
-    /// A Tor exit.
+    /// A Tor exit; not looked up.
     tor: bool,
-    /// A relay service.
+    /// A relay service; not looked up.
     relay: bool,
     /// A data centre.
     hosting: bool,
-    /// Its name.
+    /// Name of the service; not looked up.
     service: &'static str,
+}
+
+impl From<NetworkKind> for IpPrivacy {
+    fn from(kind: NetworkKind) -> Self {
+        let NetworkKind { is_hosting, is_anonymous, .. } = kind;
+        Self { vpn: false, proxy: is_anonymous, tor: false, relay: false, hosting: is_hosting, service: "" }
+    }
+}
+
+impl From<&Place> for IpLocation {
+    fn from(place: &Place) -> Self {
+        let named = |name: &String| (!name.is_empty()).then(|| name.clone());
+        Self {
+            coordinates: place.coordinates.map(|point| IpCoordinates { lat: point.latitude, lon: point.longitude }),
+            city: named(&place.city),
+            region: named(&place.region),
+            country: IpCountry { code: place.country_code.as_str().to_ascii_lowercase(), name: place.country.clone() },
+        }
+    }
 }
 
 /// Tells the caller its address and where that is.
 #[utoipa::path(get, path = "/my-ip-info", tag = "discovery", responses((status = 200, body = MyIpInfoResult)))]
-async fn my_ip_info(ClientAddress(address): ClientAddress) -> ApiResult<MyIpInfoResult> {
-    let info = IpInfo { ip: address.ip().to_string(), privacy: IpPrivacy::default() };
-    Ok(Json(MyIpInfoResult { info, connected_to_network: false }))
+async fn my_ip_info(State(state): State<ApiState>, ClientAddress(address): ClientAddress) -> ApiResult<MyIpInfoResult> {
+    let located = state.providers.geography().locate(address.ip());
+    let info = IpInfo {
+        ip: address.ip().to_string(),
+        location: located.as_ref().map(|located| IpLocation::from(&located.place)),
+        privacy: located.map(|located| located.network).unwrap_or_default().into(),
+    };
+    Ok(Json(MyIpInfoResult { info, connected_to_network: state.presence.is_bucket_connected(address.ip()) }))
 }
 
 /// `GET /` without an upgrade; the relay takes those with one before they come here.
@@ -135,7 +198,10 @@ async fn root() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::geoip::Override;
+    use crate::domain::presence::PresenceEntry;
     use crate::http::testing::TestApi;
+    use crate::ids::IdGenerator;
 
     #[tokio::test]
     async fn hello_shows_the_address_whatever_the_credentials() {
@@ -164,7 +230,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn my_ip_info_tells_the_address_without_its_port() {
+    async fn my_ip_info_tells_where_the_address_is_if_known() {
         TestApi::new().get("/my-ip-info").await.golden(200, "unlocated");
+        let mut config = TestApi::config();
+        let (country, region, city) = ("de".into(), "Berlin".into(), "Berlin".into());
+        config.geoip.overrides.push(Override { range: "203.0.113.0/24".into(), country, region, city });
+        config.geoip.default.country = "fr".into();
+        let api = TestApi::with_config(config);
+        api.get("/my-ip-info").await.golden(200, "located");
+        let answer = api.get("/my-ip-info").from("198.51.100.7:1").await;
+        answer.golden(200, "country_only");
+    }
+
+    #[tokio::test]
+    async fn my_ip_info_tells_whether_a_neighbour_is_connected() {
+        let api = TestApi::new();
+        let ids = IdGenerator::new();
+        let connected = api.state.presence.attach(PresenceEntry {
+            connection_id: ids.next_random(api.clock.now()),
+            client_id: ids.next_random(api.clock.now()),
+            network_id: api.user.network_id,
+            instance_id: ids.next_random(api.clock.now()),
+            address: "203.0.113.10".parse().unwrap(),
+        });
+        assert_eq!(api.get("/my-ip-info").await.expect(200)["connected_to_network"], true);
+        drop(connected);
+        assert_eq!(api.get("/my-ip-info").await.expect(200)["connected_to_network"], false);
     }
 }
