@@ -14,7 +14,7 @@ use crate::server::{Addresses, Server, ServerOptions};
 use crate::telemetry::tracing::{LogHandle, start as start_log};
 
 /// Runs until SIGTERM or SIGINT, which drain it; a second one stops at once. SIGHUP reads the settings again and
-/// takes over the certificate files and telemetry.log_filter.
+/// takes over the certificate files, the address tables and telemetry.log_filter.
 #[derive(Args)]
 pub struct ServeArgs {
     /// File with settings; without it the defaults serve
@@ -85,7 +85,7 @@ async fn serve(arguments: ServeArgs, config: Arc<Config>, log: LogHandle) -> any
     failure.map_or(Ok(()), |reason| Err(anyhow::anyhow!("the server had to stop: {reason}")))
 }
 
-/// Takes over what can change while the server runs; an error leaves everything as it was.
+/// Takes over what can change while the server runs; what cannot be used leaves the old in place.
 fn reload(arguments: &ServeArgs, server: &Server, log: &LogHandle) {
     let attempt = || {
         let config = load::load(&arguments.sources())?.config;
@@ -94,8 +94,8 @@ fn reload(arguments: &ServeArgs, server: &Server, log: &LogHandle) {
         anyhow::Ok(())
     };
     match attempt() {
-        Ok(()) => tracing::info!("reloaded certificates and log filter"),
-        Err(error) => tracing::error!(error = format!("{error:#}"), "nothing was reloaded"),
+        Ok(()) => tracing::info!("reloaded certificates, address tables and log filter"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "not everything was reloaded"),
     }
 }
 

@@ -145,9 +145,10 @@ impl Server {
         self.certificates.leaf()
     }
 
-    /// Reads the certificate files again.
+    /// Takes over what can change while it runs: the certificate files and the address tables.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
-        self.certificates.reload(config)
+        self.certificates.reload(config)?;
+        self.parts.reload(config)
     }
 
     /// Resolves, with the reason, when the server can no longer work and must be stopped.

@@ -1,5 +1,6 @@
 //! The parts behind the listeners, joined: store, operations, accounts, presence, ledger, relay.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::http::state::{ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
 use crate::store::Store;
 use crate::store::sled::SledStore;
-use crate::telemetry::metrics::{MailMetrics, Metrics};
+use crate::telemetry::metrics::{Kind, MailMetrics, Metrics};
 use crate::time::Clock;
 
 /// Time for the last owners of the store to let go of it.
@@ -97,6 +98,7 @@ impl Parts {
             presence: Arc::downgrade(&presence),
             order: Mutex::new(()),
         }));
+        observe(metrics, &control, &presence, &ledger);
         let (driven, stop) = (Arc::clone(&peers), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -117,6 +119,12 @@ impl Parts {
             status,
         };
         Ok(Self { store, relay, ledger, api, mail })
+    }
+
+    /// Reads the address tables again; on an error the old ones stay in use.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        self.api.providers.set_geography(Geography::open(&config.geoip)?);
+        Ok(())
     }
 
     /// Lets go of everything, once nothing uses the parts any more: the last messages leave, then the store closes.
@@ -141,6 +149,24 @@ impl Parts {
         // Closing waits for the committing thread.
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
     }
+}
+
+/// Shows the counts that the parts keep for themselves. Weak, because the registry outlives the parts.
+fn observe(metrics: &Metrics, control: &Arc<Control>, presence: &Arc<Presence>, ledger: &Arc<Ledger>) {
+    fn read<T: Send + Sync + 'static>(part: &Arc<T>, count: fn(&T) -> u64) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let part = Arc::downgrade(part);
+        move || part.upgrade().map_or(0, |part| count(&part))
+    }
+    let handled = read(control, |control| control.counters().handled.load(Relaxed));
+    metrics.observe(Kind::Counter, "control_frames_handled", "Control messages that took effect", handled);
+    let failed = read(control, |control| control.counters().failed.load(Relaxed));
+    metrics.observe(Kind::Counter, "control_frames_failed", "Control messages refused or failed", failed);
+    let unknown = read(control, |control| control.counters().unknown.load(Relaxed));
+    metrics.observe(Kind::Counter, "control_frames_unknown", "Frames to the control id that are no message", unknown);
+    let clients = read(presence, |presence| presence.client_count() as u64);
+    metrics.observe(Kind::Gauge, "clients_connected", "Clients with a transport", clients);
+    let pairs = read(ledger, |ledger| ledger.gate().pair_count() as u64);
+    metrics.observe(Kind::Gauge, "contract_pairs", "Pairs with an open or recent contract", pairs);
 }
 
 /// Hands presence on without keeping the follower alive: followers hold the presence themselves.

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -31,6 +33,19 @@ impl Metrics {
         build(&mut self.registry.lock())
     }
 
+    /// Adds a series whose value is asked for at each look: for counts that a part keeps for itself. `read` must not
+    /// wait.
+    pub fn observe(
+        &self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let observed = Observed { kind, name, help, read: Box::new(read) };
+        self.registry.lock().register_collector(Box::new(observed));
+    }
+
     /// The text that `/metrics` answers.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -42,6 +57,47 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How an observed value moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only up.
+    Counter,
+    /// Up and down.
+    Gauge,
+}
+
+/// A series that is read when it is asked for.
+struct Observed {
+    kind: Kind,
+    name: &'static str,
+    help: &'static str,
+    read: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Observed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let value = (self.read)();
+        match self.kind {
+            Kind::Counter => {
+                let counter = ConstCounter::new(value);
+                let metric = encoder.encode_descriptor(self.name, self.help, None, counter.metric_type())?;
+                counter.encode(metric)
+            }
+            Kind::Gauge => {
+                let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+                let metric = encoder.encode_descriptor(self.name, self.help, None, gauge.metric_type())?;
+                gauge.encode(metric)
+            }
+        }
     }
 }
 
@@ -151,6 +207,10 @@ mod tests {
         assert!(text.contains("warren_http_connections_open 1"), "{text}");
         assert!(text.ends_with("# EOF\n"));
         drop(open);
+        metrics.observe(Kind::Counter, "things_done", "Things", || 7);
+        metrics.observe(Kind::Gauge, "things_left", "Things", || 3);
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("warren_things_done_total 7") && text.contains("warren_things_left 3"), "{text}");
         assert!(metrics.encode().unwrap().contains("warren_http_connections_open 0"));
     }
 }

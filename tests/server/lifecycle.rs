@@ -62,7 +62,7 @@ async fn sighup_takes_over_the_log_filter_and_survives_a_bad_one() {
     });
     write("warren=loud");
     process.signal("HUP");
-    eventually("the bad filter is refused", async || process.log().contains("nothing was reloaded")).await;
+    eventually("the bad filter is refused", async || process.log().contains("not everything was reloaded")).await;
     let url = format!("http://{}/status", process.addresses()["http"].as_str().unwrap());
     assert_eq!(get(&url).await.0, 200);
     write("warn,warren::cli=info");

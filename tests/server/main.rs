@@ -1,5 +1,8 @@
 //! A real server on free ports over a temporary store, spoken to from outside.
 
+// The helpers of tests may fail like tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod client;
 mod configuration;
 mod demo;
