@@ -240,6 +240,22 @@ async fn an_ended_balance_still_pays_for_what_was_reserved_from_it() {
 }
 
 #[tokio::test]
+async fn a_pro_balance_makes_the_network_pro_until_its_end() {
+    let world = World::new(10 * MIB).await;
+    let now = world.domain.clock.now();
+    let balance = Balance { start_bytes: MIB, bytes: MIB, is_pro: true, ..Balance::default() };
+    let end = now + Duration::from_secs(100);
+    let granted = world.ledger.grant(network(CONSUMER), now, end, balance).await.unwrap().unwrap();
+    let view = world.ledger.balance(network(CONSUMER)).await.unwrap();
+    assert!(view.is_pro);
+    assert_eq!(view.available_bytes, MIB, "no free grant for a network that is Pro");
+    assert!(world.ledger.claw_back(granted).await.unwrap());
+    let view = world.ledger.balance(network(CONSUMER)).await.unwrap();
+    assert!(!view.is_pro);
+    assert_eq!(view.available_bytes, 10 * MIB);
+}
+
+#[tokio::test]
 async fn a_stopped_ledger_refuses() {
     let world = World::new(100 * MIB).await;
     let made = world.create(CONSUMER, PROVIDER, false).await.unwrap();
