@@ -70,6 +70,8 @@ pub struct Endpoint {
     time: SteadyTime,
     sending: BTreeMap<Key, SendSequence>,
     receiving: BTreeMap<Key, ReceiveSequence>,
+    /// Memory of the packs held out of order in all of `receiving`.
+    held_bytes: usize,
     /// The newest sequence of a lane that brought a bad contract.
     refused: BTreeMap<Key, SequenceId>,
     secrets: ProvideSecrets,
@@ -89,6 +91,7 @@ impl Endpoint {
             time: SteadyTime::default(),
             sending: BTreeMap::new(),
             receiving: BTreeMap::new(),
+            held_bytes: 0,
             refused: BTreeMap::new(),
             secrets: ProvideSecrets::default(),
             out: VecDeque::new(),
@@ -227,8 +230,11 @@ impl Endpoint {
             }
         }
         let sequence_id = pack.sequence_id;
+        let bound = self.config.receive.max_total_held_bytes;
+        let held_elsewhere = self.held_bytes - self.receiving.get(&key).map_or(0, ReceiveSequence::held_bytes);
+        let room = bound.saturating_sub(held_elsewhere);
         let received =
-            self.with_receiving(now, key, |sequence, turn, secrets| sequence.handle_pack(turn, secrets, pack));
+            self.with_receiving(now, key, |sequence, turn, secrets| sequence.handle_pack(turn, secrets, pack, room));
         match received {
             Some(Ok(outcome)) => outcome,
             Some(Err(end)) => Err(self.refuse(now, key, sequence_id, end)),
@@ -387,6 +393,7 @@ impl Endpoint {
     fn end_receiving(&mut self, now: Timestamp, key: Key, ending: Ending) {
         let steady = self.time.at(now);
         if let Some(sequence) = self.receiving.remove(&key) {
+            self.held_bytes -= sequence.held_bytes();
             sequence.end(&mut self.turn(steady, now, key), ending);
         }
     }
@@ -417,7 +424,10 @@ impl Endpoint {
         let sequence = self.receiving.get_mut(&key)?;
         let (local, ids, out) = (self.config.local, &*self.ids, &mut self.out);
         let turn = &mut Turn { now: steady, wall: now, local, peer: key.0, lane: key.1, ids, out };
-        Some(act(sequence, turn, &self.secrets))
+        self.held_bytes -= sequence.held_bytes();
+        let done = act(sequence, turn, &self.secrets);
+        self.held_bytes += sequence.held_bytes();
+        Some(done)
     }
 }
 

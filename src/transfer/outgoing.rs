@@ -78,3 +78,74 @@ fn path(source: ClientId, destination: ClientId) -> TransferPath {
     let on_wire = |id: ClientId| (!id.is_control()).then(|| Bytes::from(id));
     TransferPath { destination_id: on_wire(destination), source_id: on_wire(source), stream_id: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overhead_of_a_pack_with_everything_in_it_stays_below_its_bound() {
+        let lane = Lane {
+            force_stream: true,
+            companion_contract: true,
+            logical_lane: 8,
+            server_role: true,
+            session_companion: true,
+        };
+        let message = |bytes| Frame { message_type: 28, message_bytes: vec![1; bytes].into(), raw: true };
+        for frames in [vec![message(1), message(3000)], vec![Frame::default(); 1500]] {
+            let contract = Bytes::from(vec![2; 700]);
+            let pack = OutgoingPack {
+                message_id: MessageId::new([1; 16]),
+                sequence_id: SequenceId::new([2; 16]),
+                sequence_number: u64::MAX,
+                head: true,
+                nack: true,
+                frames: &frames,
+                contract: Some(contract.clone()),
+                contract_id: Some(ContractId::new([3; 16])),
+                sent_millis: u64::MAX,
+            };
+            let frame = encode_pack(ClientId::new([4; 16]), ClientId::new([5; 16]), lane, &pack);
+            assert!(frame.len() <= PACK_OVERHEAD_BYTES + encoded_bytes(&frames) + contract.len(), "{}", frame.len());
+        }
+    }
+
+    #[test]
+    fn a_push_of_the_platform_has_the_bytes_of_the_protocol_s_vector() {
+        let count_up = |first: u8| std::array::from_fn(|at| first + at as u8);
+        let frames = [Frame { message_type: MessageType::TransferStreamReset.into(), ..Frame::default() }];
+        let pack = OutgoingPack {
+            message_id: MessageId::new(count_up(0xc0)),
+            sequence_id: SequenceId::new(count_up(0xd0)),
+            sequence_number: 0,
+            head: true,
+            nack: false,
+            frames: &frames,
+            contract: None,
+            contract_id: None,
+            sent_millis: 1_700_000_000_001,
+        };
+        let frame = encode_pack(ClientId::CONTROL, ClientId::new(count_up(1)), Lane::default(), &pack);
+        let vector = "0a120a100102030405060708090a0b0c0d0e0f10180022330a10c0c1c2c3c4c5c6c7c8c9cacbcccdcecf1210d0d1d2d3\
+                      d4d5d6d7d8d9dadbdcdddedf20012a02081642070881d095ffbc31";
+        assert_eq!(hex::encode(frame), vector);
+    }
+
+    #[test]
+    fn a_client_s_ack_has_the_bytes_of_the_protocol_s_vector() {
+        let count_up = |first: u8| (first..first + 16).collect::<Vec<u8>>();
+        let ack = Ack {
+            message_id: count_up(0xc0).into(),
+            sequence_id: count_up(0xd0).into(),
+            tag: Some(Tag { send_time: 1_700_000_000_001 }),
+            compact_contract_recovery: true,
+            logical_lane_version: 1,
+            ..Ack::default()
+        };
+        let client = ClientId::from_slice(&count_up(1)).unwrap();
+        let vector = "0a1212100102030405060708090a0b0c0d0e0f1018012a310a10c0c1c2c3c4c5c6c7c8c9cacbcccdcecf1210d0d1d2d3\
+                      d4d5d6d7d8d9dadbdcdddedf22070881d095ffbc3130013801";
+        assert_eq!(hex::encode(encode_ack(client, ClientId::CONTROL, ack)), vector);
+    }
+}

@@ -86,12 +86,18 @@ impl ReceiveSequence {
         self.id
     }
 
-    /// Takes a pack of this sequence.
+    /// Memory of the packs it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Takes a pack of this sequence. Held packs may take `room` bytes of memory.
     pub(crate) fn handle_pack(
         &mut self,
         turn: &mut Turn<'_>,
         secrets: &ProvideSecrets,
         pack: IncomingPack,
+        room: usize,
     ) -> Received {
         self.last_pack = turn.now;
         if pack.nack {
@@ -108,7 +114,7 @@ impl ReceiveSequence {
             return Ok(Err(TransferDrop::Duplicate));
         }
         if pack.sequence_number > self.next_number {
-            return Ok(self.hold(turn.now, pack));
+            return Ok(self.hold(turn.now, pack, room.min(self.settings.max_held_bytes)));
         }
         if self.unconfirmed.len() >= self.settings.max_unconfirmed {
             return Ok(Err(TransferDrop::Full));
@@ -146,14 +152,14 @@ impl ReceiveSequence {
         }
     }
 
-    fn hold(&mut self, now: Timestamp, pack: IncomingPack) -> Result<(), TransferDrop> {
+    fn hold(&mut self, now: Timestamp, pack: IncomingPack, room: usize) -> Result<(), TransferDrop> {
         let number = pack.sequence_number;
         self.release(number);
         if self.held.is_empty() {
             self.gap_since = now;
         }
         let bytes = pack.held_bytes();
-        while self.held.len() >= self.settings.max_held || self.held_bytes + bytes > self.settings.max_held_bytes {
+        while self.held.len() >= self.settings.max_held || self.held_bytes + bytes > room {
             // What is furthest ahead makes room for what is needed sooner.
             match self.held.last_entry() {
                 Some(last) if *last.key() > number => self.held_bytes -= last.remove().bytes,

@@ -86,8 +86,10 @@ pub struct ReceiveSettings {
     pub ack_delay: Duration,
     /// Packs of one lane held out of order, at most.
     pub max_held: usize,
-    /// Their bytes, at most.
+    /// Their memory, at most.
     pub max_held_bytes: usize,
+    /// Memory of the packs held in all lanes of all peers, at most.
+    pub max_total_held_bytes: usize,
     /// How long a gap may last before the sequence ends.
     pub gap_timeout: Duration,
     /// Time without packs after which a sequence ends.
@@ -138,6 +140,7 @@ impl EndpointConfig {
                 ack_delay: Duration::from_millis(10),
                 max_held: 64,
                 max_held_bytes: 256 * KIB,
+                max_total_held_bytes: MIB,
                 gap_timeout: 60 * SECOND,
                 idle_timeout: 120 * SECOND,
                 max_sequences: 16,
@@ -181,6 +184,7 @@ impl EndpointConfig {
                 ack_delay: Duration::from_millis(10),
                 max_held: 4096,
                 max_held_bytes: 5 * MIB / 2,
+                max_total_held_bytes: 64 * MIB,
                 gap_timeout: 60 * SECOND,
                 idle_timeout: 120 * SECOND,
                 max_sequences: 8192,

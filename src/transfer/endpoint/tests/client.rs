@@ -367,3 +367,26 @@ fn a_full_queue_refuses_without_losing_what_is_in_it() {
     assert_eq!(script.send(ClientId::CONTROL, message(1, 1)), Err(SendRefused::QueueFull));
     assert!(script.outputs().iter().all(|line| line.starts_with("pack")));
 }
+
+#[test]
+fn what_peers_make_an_endpoint_hold_is_bounded_over_all_of_them() {
+    let mut script = provider();
+    let bound = 1 << 20;
+    script.endpoint.config.receive.max_total_held_bytes = bound;
+    // Ahead of a gap, so that nothing is delivered and no contract is asked for: the cheapest way to be a burden.
+    let ahead = |number| Pack { frames: vec![Frame::default(); 1000], ..pack(1, number, false) };
+    let mut refused = 0;
+    for peer in 100..110 {
+        for number in 10..20 {
+            refused += u32::from(script.pack(client_id(peer), ahead(number)) == Err(TransferDrop::Full));
+        }
+    }
+    assert!(refused > 0);
+    let held: usize = script.endpoint.receiving.values().map(ReceiveSequence::held_bytes).sum();
+    assert_eq!(held, script.endpoint.held_bytes);
+    assert!(held <= bound && held > bound / 2, "{held}");
+    // The gaps last too long, and so does the silence of those who found no room.
+    script.until(secs(121), &[]);
+    assert_eq!(script.endpoint.held_bytes, 0);
+    assert!(script.endpoint.receiving.is_empty());
+}
