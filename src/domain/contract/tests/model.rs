@@ -261,10 +261,10 @@ impl Run {
             Ok(()) => Closed::Recorded,
             Err(CloseError::Malformed) => Closed::Malformed,
             // Which of the two is a matter of memory only.
-            Err(CloseError::NotFound(_)) if expected == Closed::AlreadyClosed => Closed::AlreadyClosed,
+            Err(CloseError::NotFound(_)) if expected == Closed::HasOutcome => Closed::HasOutcome,
             Err(CloseError::NotFound(_)) => Closed::NotFound,
             Err(CloseError::NotAParty(_)) => Closed::NotAParty,
-            Err(CloseError::AlreadyClosed(_)) => Closed::AlreadyClosed,
+            Err(CloseError::AlreadyClosed(_)) => Closed::HasOutcome,
             Err(CloseError::InDispute(_)) => Closed::InDispute,
             Err(CloseError::Unavailable) => unreachable!("the state machine is always there"),
         };
@@ -399,7 +399,8 @@ proptest! {
         // I11: the same two sequences of reports, interleaved in two ways.
         let of = |party: bool| votes.iter().filter(move |vote| vote.0 == party).copied();
         let (mut first, mut second) = (of(true).collect::<Vec<_>>(), of(false).collect::<Vec<_>>());
-        (first.reverse(), second.reverse());
+        first.reverse();
+        second.reverse();
         let mut mixed = Vec::new();
         for take_first in order {
             let (from, other) = if take_first { (&mut first, &mut second) } else { (&mut second, &mut first) };

@@ -80,7 +80,7 @@ pub(super) enum Closed {
     Malformed,
     NotFound,
     NotAParty,
-    AlreadyClosed,
+    HasOutcome,
     InDispute,
 }
 
@@ -172,7 +172,7 @@ impl Reference {
             return Closed::NotFound;
         };
         if contract.is_settled {
-            return Closed::AlreadyClosed;
+            return Closed::HasOutcome;
         }
         let (source, destination) = contract.pair();
         if client != source && client != destination {
