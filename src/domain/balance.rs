@@ -16,6 +16,8 @@ pub struct BalanceBucket {
     pub end_time: Timestamp,
     /// Bytes at the grant.
     pub start_bytes: i64,
+    /// Bytes not yet settled; 0 once it is exhausted.
+    pub unsettled_bytes: i64,
     /// Bytes that are neither settled nor reserved.
     pub available_bytes: i64,
     /// Revenue behind the bucket that is shared with providers, nano-cents.

@@ -205,6 +205,7 @@ impl State {
                 start_time: key.start_time,
                 end_time: key.end_time,
                 start_bytes: bucket.balance.start_bytes,
+                unsettled_bytes: bucket.balance.bytes,
                 available_bytes: bucket.available(),
                 net_revenue: bucket.balance.net_revenue,
                 subsidy_net_revenue: bucket.balance.subsidy_net_revenue,
