@@ -56,6 +56,7 @@ async fn open(folder: &std::path::Path) -> Arc<Ledger> {
                 description: "a client of the bench".into(),
                 create_time: Timestamp::ZERO,
                 auth_time: Timestamp::ZERO,
+                seen_time: Timestamp::ZERO,
                 active: true,
                 deactivate_time: None,
                 roles: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! A *top-level* client has a device of its own. A *derived* client shares the device of its source, which is always
 //! top-level; apps make one per provider path and forget many of them, so the two have separate limits.
-//! A removed client keeps its row as a tombstone: an id is never used twice.
+//! A removed client keeps its row as a tombstone for a while; ids are made from time and chance, so none comes twice.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -32,6 +32,11 @@ pub const NETWORK_CLIENTS: Table<(NetworkId, ClientId), ()> = Table::guarded(61,
 /// Active clients derived from a top-level client, under its id.
 pub const DERIVED_CLIENTS: Table<(ClientId, ClientId), ()> = Table::guarded(62, "derived_clients", 16);
 
+/// Removed clients by the day of their removal (days since 1970), to forget them in time.
+pub const TOMBSTONES: Table<(u32, ClientId), ()> = Table::new(66, "tombstones");
+
+pub mod idle;
+
 /// A client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientRecord {
@@ -48,6 +53,9 @@ pub struct ClientRecord {
     pub create_time: Timestamp,
     /// When a token was last made for it.
     pub auth_time: Timestamp,
+    /// When it was last seen connected, to the day; zero for never.
+    #[serde(default)]
+    pub seen_time: Timestamp,
     /// Whether its tokens are good and contracts may name it.
     pub active: bool,
     /// When it stopped being active.
@@ -169,6 +177,7 @@ impl AuthClient {
             description: cut(&self.description, MAX_DEVICE_TEXT_BYTES).to_owned(),
             create_time: tx.now,
             auth_time: tx.now,
+            seen_time: Timestamp::ZERO,
             active: true,
             deactivate_time: None,
             roles,
@@ -302,8 +311,8 @@ pub fn remove_all(tx: &mut Tx<'_>, network_id: NetworkId) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Ends a client and everything derived from it: tokens, keys, provide modes. The row stays, without what a person
-/// wrote; contracts and transports end when the effect arrives.
+/// Ends a client and everything derived from it: tokens, keys, provide modes. The row stays
+/// for a while, without what a person wrote; contracts and transports end when the effect arrives.
 fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(), StoreError> {
     if !client.active {
         return Ok(());
@@ -334,6 +343,7 @@ fn end(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(),
         ..client
     };
     tx.put(&CLIENTS, &client_id, &tombstone)?;
+    tx.put(&TOMBSTONES, &(tx.now.day_number(), client_id), &())?;
     client_key::withdraw(tx, &client_id)?;
     provide::remove(tx, client_id)?;
     tx.effect(Effect::ClientRemoved(client_id));

@@ -143,6 +143,11 @@ impl Presence {
         self.state.read().networks.get(&network_id).map(|clients| clients.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// Every connected client, in no order.
+    pub fn all_connected(&self) -> Vec<ClientId> {
+        self.state.read().clients.keys().copied().collect()
+    }
+
     /// Whether any transport comes from the same address bucket.
     pub fn is_bucket_connected(&self, address: IpAddr) -> bool {
         self.state.read().buckets.contains_key(&AddressBucket::of(address))

@@ -113,6 +113,7 @@ pub fn client_record(network: u8) -> ClientRecord {
         description: String::new(),
         create_time: Timestamp::ZERO,
         auth_time: Timestamp::ZERO,
+        seen_time: Timestamp::ZERO,
         active: true,
         deactivate_time: None,
         roles: Vec::new(),

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::location::geoip::Geography;
 use crate::domain::password::Pepper;
@@ -100,9 +101,11 @@ impl Parts {
         }));
         observe(metrics, &control, &presence, &ledger);
         let (driven, stop) = (Arc::clone(&peers), stop.clone());
+        let reaper = Reaper::new(Arc::clone(&service), Arc::clone(&presence));
         tasks.spawn(async move {
             tokio::select! {
                 () = driven.drive() => {}
+                () = reaper.drive() => {}
                 () = stop.cancelled() => {}
             }
         });

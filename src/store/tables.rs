@@ -24,6 +24,7 @@
 //! | 63 | devices | device | `domain/device.rs` |
 //! | 64 | client_keys | client | `domain/client_key.rs` |
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
+//! | 66 | tombstones | day, client | `domain/client.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 200 | balances | network, end, start, balance | `domain/contract/record.rs` |
 //! | 202 | contracts | contract | `domain/contract/record.rs` |
