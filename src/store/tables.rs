@@ -26,6 +26,7 @@
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
 //! | 66 | tombstones | day, client | `domain/client.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
+//! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
 //! | 200 | balances | network, end, start, balance | `domain/contract/record.rs` |
 //! | 202 | contracts | contract | `domain/contract/record.rs` |
 //! | 203 | archive | hour, sequence | `domain/contract/record.rs` |

@@ -58,6 +58,8 @@ pub struct FindProviders {
     pub force_minimum: bool,
     /// Who asks, if known.
     pub asker: Option<Asker>,
+    /// The country the call comes from, if known.
+    pub country: Option<LocationId>,
 }
 
 /// An offered provider.
@@ -101,7 +103,7 @@ impl FindProviders {
                 named.push(*client_id);
             }
         }
-        index.with_candidates(|candidates| {
+        let found = index.with_candidates(|candidates| {
             let mut found: Vec<_> = named.iter().map(|id| named_provider(candidates, *id)).collect();
             let judged = self.judge(candidates, &seen, rng);
             let judged = self.prefer(judged, index.config().discovery.min_strict);
@@ -114,7 +116,9 @@ impl FindProviders {
                 located: judged.candidate.located.clone(),
             }));
             found
-        })
+        });
+        index.interest().record(index.now(), found.iter().map(|found| found.client_id));
+        found
     }
 
     fn judge<'c>(&self, candidates: &'c Candidates, named: &HashSet<ClientId>, rng: &mut impl Rng) -> Vec<Judged<'c>> {
@@ -166,6 +170,9 @@ impl FindProviders {
     }
 
     fn may_use(&self, candidate: &Candidate) -> bool {
+        if self.country.is_some_and(|country| candidate.blocked_ids.contains(&country)) {
+            return false;
+        }
         match self.asker {
             None => candidate.is_public,
             Some(asker) => {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::blocked;
+use super::interest::SearchInterest;
 use super::rank::Health;
 use crate::domain::address_bucket::AddressBucket;
 use crate::domain::client;
@@ -36,6 +38,8 @@ pub struct Candidate {
     pub located: Option<Arc<Located>>,
     /// The place and what it lies in, by id.
     pub place_ids: Vec<LocationId>,
+    /// Countries whose callers its network refuses.
+    pub blocked_ids: Vec<LocationId>,
     bucket: AddressBucket,
     announce_time: Timestamp,
 }
@@ -62,6 +66,7 @@ pub struct ProviderIndex {
     service: Arc<Service>,
     presence: Arc<Presence>,
     geography: RwLock<Arc<Geography>>,
+    interest: SearchInterest,
     state: Mutex<Candidates>,
 }
 
@@ -112,7 +117,7 @@ impl ProviderIndex {
     /// `Effect::ClientRemoved`.
     pub fn new(service: Arc<Service>, presence: Arc<Presence>, geography: Geography) -> Arc<Self> {
         let geography = RwLock::new(Arc::new(geography));
-        Arc::new(Self { service, presence, geography, state: Mutex::default() })
+        Arc::new(Self { service, presence, geography, interest: SearchInterest::default(), state: Mutex::default() })
     }
 
     /// Replaces the address tables; candidates move when they are next looked at.
@@ -140,10 +145,27 @@ impl ProviderIndex {
         }
     }
 
+    /// Looks at every connected client of a network anew.
+    pub fn refresh_network(&self, network_id: NetworkId) {
+        for client_id in self.presence.connected(network_id) {
+            self.refresh(client_id);
+        }
+    }
+
+    /// How often providers were offered.
+    pub fn interest(&self) -> &SearchInterest {
+        &self.interest
+    }
+
+    /// The time now, as operations see it.
+    pub fn now(&self) -> Timestamp {
+        self.service.clock().now()
+    }
+
     /// Looks at the candidates that are due to be offered.
     pub fn with_candidates<R>(&self, look: impl FnOnce(&Candidates) -> R) -> R {
         let mut state = self.state.lock();
-        state.announce(self.service.clock().now());
+        state.announce(self.now());
         look(&state)
     }
 
@@ -171,6 +193,7 @@ impl ProviderIndex {
             is_public: provides.is_public,
             located,
             place_ids,
+            blocked_ids: provides.blocked_ids,
             bucket: AddressBucket::of(newest.entry.address),
             announce_time: oldest.connect_time + self.service.config().relay.announce_delay,
         })
@@ -292,6 +315,7 @@ struct Provides {
     network_id: NetworkId,
     top_level_id: ClientId,
     is_public: bool,
+    blocked_ids: Vec<LocationId>,
 }
 
 impl Operation for LoadProvider {
@@ -306,6 +330,7 @@ impl Operation for LoadProvider {
         // A removed client may still be connected for a moment.
         let Some(client) = client::active(tx, &self.0)? else { return Ok(None) };
         let top_level_id = client.source_client_id.unwrap_or(self.0);
-        Ok(Some(Provides { network_id: client.network_id, top_level_id, is_public }))
+        let blocked_ids = blocked::blocked(tx, client.network_id)?;
+        Ok(Some(Provides { network_id: client.network_id, top_level_id, is_public, blocked_ids }))
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::provider::find::{FindProviders, FoundProvider, ProviderSpec};
 use crate::domain::provider::index::Asker;
 use crate::domain::provider::rank::RankMode;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Body, MaybeCaller};
+use crate::http::extract::{Body, ClientAddress, MaybeCaller};
 use crate::http::state::ApiState;
 use crate::ids::{ClientId, LocationId};
 
@@ -190,6 +190,7 @@ impl From<FoundProvider> for ProviderEntry {
 async fn find_providers2(
     State(state): State<ApiState>,
     MaybeCaller(caller): MaybeCaller,
+    ClientAddress(address): ClientAddress,
     Body(args): Body<FindProviders2Args>,
 ) -> ApiResult<FindProviders2Result> {
     let mut excluded: HashSet<ClientId> = args.exclude_client_ids.into_iter().collect();
@@ -209,6 +210,7 @@ async fn find_providers2(
         mode: if args.rank_mode == "speed" { RankMode::Speed } else { RankMode::Quality },
         force_minimum: args.force_minimum,
         asker: asker(&state, caller.as_ref())?,
+        country: state.providers.geography().locate(address.ip()).map(|located| located.place.country_id()),
     };
     let found = search.run(&state.providers, &mut rand::rng());
     Ok(Json(FindProviders2Result { providers: found.into_iter().map(ProviderEntry::from).collect() }))

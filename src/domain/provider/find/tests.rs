@@ -12,6 +12,7 @@ use crate::domain::location::geoip::Geography;
 use crate::domain::location::place::{Place, derive_id};
 use crate::domain::presence::{Presence, PresenceEntry, PresenceGuard};
 use crate::domain::provide::{PROVIDE_SETS, ProvideSet};
+use crate::domain::provider::blocked::SetBlocked;
 use crate::domain::provider::places::countries;
 use crate::domain::testing::{TestDomain, client_record, id};
 use crate::ids::{ConnectionId, Id, NetworkId};
@@ -280,4 +281,31 @@ async fn countries_are_listed_once_with_their_providers() {
     let summary: Vec<_> = listed.iter().map(|listed| (listed.place.country.as_str(), listed.provider_count)).collect();
     assert_eq!(summary, [("Germany", 2), ("Sweden", 1)]);
     assert!(listed.iter().all(|listed| listed.has_strong_privacy && listed.is_stable));
+}
+
+#[tokio::test]
+async fn providers_of_a_network_are_not_offered_to_countries_that_it_blocks() {
+    let mut market = Market::new();
+    let _guards = [market.provider(1, 1, 1, PUBLIC).await, market.provider(2, 2, 1, PUBLIC).await];
+    let block = |is_blocked, location_id| SetBlocked { network_id: id(1), location_id, is_blocked };
+    assert!(market.domain.run(&block(true, country("se"))).await.unwrap());
+    assert!(!market.domain.run(&block(true, id(9))).await.unwrap(), "no country");
+    market.index.refresh_network(id(1));
+    let from = |country| FindProviders { country, ..best() };
+    assert_eq!(market.find(&from(Some(country("se")))), [2]);
+    assert_eq!(market.find(&from(Some(country("de")))), [1, 2]);
+    assert_eq!(market.find(&from(None)), [1, 2], "a caller nobody can locate");
+    market.domain.run(&block(false, country("se"))).await.unwrap();
+    market.index.refresh_network(id(1));
+    assert_eq!(market.find(&from(Some(country("se")))), [1, 2]);
+}
+
+#[tokio::test]
+async fn every_offer_counts_as_interest() {
+    let mut market = Market::new();
+    let _guard = market.provider(1, 1, 1, PUBLIC).await;
+    market.find(&best());
+    market.find(&best());
+    let counters = market.index.interest().take();
+    assert_eq!(counters.iter().map(|((_, client), count)| (*client, *count)).collect::<Vec<_>>(), [(id(1), 2)]);
 }

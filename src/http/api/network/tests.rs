@@ -60,3 +60,22 @@ async fn a_derived_client_has_no_peers_and_is_none() {
     let answer = api.get("/network/peers").token(&api.user_token).await.expect(200);
     assert_eq!(answer["peers"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn countries_are_blocked_and_served_again() {
+    let api = TestApi::new();
+    let germany = crate::domain::location::place::Place::new("de", "", "", "").unwrap().country_id();
+    let token = &api.client_token;
+    api.get("/network/blocked-locations").token(token).await.golden(200, "none");
+    let body = json!({"location_id": germany});
+    assert_eq!(api.post("/network/block-location", body.clone()).token(token).await.expect(200), json!({}));
+    api.get("/network/blocked-locations").token(token).await.golden(200, "one");
+    assert_eq!(api.post("/network/unblock-location", body).token(token).await.expect(200), json!({}));
+    let listed = api.get("/network/blocked-locations").token(token).await.expect(200);
+    assert_eq!(listed, json!({"blocked_locations": []}));
+    let unknown = json!({"location_id": "01020304-0506-0708-090a-0b0c0d0e0f10"});
+    api.post("/network/block-location", unknown).token(token).await.golden(200, "unknown");
+    for wrong in [json!({}), json!({"location_id": "x"})] {
+        api.post("/network/block-location", wrong).token(token).await.expect(400);
+    }
+}
