@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use warren::client::api::{Api, AuthClient, Balance, ClientToken, NetworkCreate};
+use warren::client::api::{Api, ApiError, AuthClient, Balance, ClientToken, NetworkCreate};
 use warren::client::dial::Route;
 use warren::client::session::{Client, ClientError, ClientOptions, Inbox, Received};
 use warren::client::tls::Trust;
 use warren::config::Config;
 use warren::config::auth::Verify;
+use warren::config::tls::TlsMode;
 use warren::ids::ClientId;
 use warren::server::{Addresses, Server, ServerOptions};
 use warren::wire::messages::{Frame, MessageType, ProvideMode};
 
-use crate::support::{self, PATIENCE, eventually, install_crypto};
+use crate::support::{self, PATIENCE, Process, eventually, install_crypto};
 
 /// A server that can be stopped and started again on the same ports, over the same folder.
 struct Platform {
@@ -28,16 +29,23 @@ struct Platform {
 
 impl Platform {
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         install_crypto();
         let folder = tempfile::tempdir().unwrap();
         let mut config = support::config(folder.path());
         config.auth.verify = Verify::Auto;
+        change(&mut config);
         let server = Server::start(Arc::new(config.clone()), ServerOptions::default()).await.unwrap();
         let addresses = server.addresses();
         config.http.listen = addresses.http;
         config.relay.quic_listen = addresses.quic.unwrap();
         config.telemetry.listen = addresses.telemetry;
-        let api = Api::new(&format!("http://{}", addresses.http), &Trust::Any).unwrap();
+        let scheme = if config.tls.mode == TlsMode::Off { "http" } else { "https" };
+        let trust = Trust::Roots(server.certificate().into_iter().collect());
+        let api = Api::new(&format!("{scheme}://{}", addresses.http), &trust).unwrap();
         Self { server: Some(server), config, addresses, api, _folder: folder }
     }
 
@@ -65,18 +73,22 @@ impl Platform {
 
     /// A new network with one client.
     async fn party(&self, name: &str) -> Party {
-        let new = NetworkCreate {
-            user_name: name.into(),
-            user_auth: Some(format!("{name}@lab.example")),
-            password: Some("correct horse".into()),
-            network_name: Some(name.into()),
-            terms: true,
-        };
-        let created = self.api.network_create(&new).await.unwrap();
-        let api = self.api.with_token(&created.network.by_jwt.unwrap());
-        let client = api.auth_client(&AuthClient { description: name.into(), ..AuthClient::default() }).await.unwrap();
-        Party { api, client }
+        party(&self.api, name).await
     }
+}
+
+async fn party(api: &Api, name: &str) -> Party {
+    let new = NetworkCreate {
+        user_name: name.into(),
+        user_auth: Some(format!("{name}@lab.example")),
+        password: Some("correct horse".into()),
+        network_name: Some(name.into()),
+        terms: true,
+    };
+    let created = api.network_create(&new).await.unwrap();
+    let api = api.with_token(&created.network.by_jwt.unwrap());
+    let client = api.auth_client(&AuthClient { description: name.into(), ..AuthClient::default() }).await.unwrap();
+    Party { api, client }
 }
 
 struct Party {
@@ -336,4 +348,63 @@ async fn nobody_sends_to_a_client_that_does_not_provide() {
     sender.close().await.unwrap();
     catcher.close().await.unwrap();
     assert_eq!(before.balance_byte_count - payer.settled().await.balance_byte_count, 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_trusted_carries_everything_and_another_nothing() {
+    let platform = Platform::start_with(|config| config.tls.mode = TlsMode::SelfSigned).await;
+    let trust = Trust::Roots(vec![platform.server.as_ref().unwrap().certificate().unwrap()]);
+    let (payer, receiver) = (platform.party("payer").await, platform.party("receiver").await);
+    let websocket = Route::WebSocket(format!("wss://{}", platform.addresses.http));
+    let (sender, _) = payer.start_with(vec![websocket.clone()], |options| options.trust = trust.clone());
+    let (catcher, mut inbox) = receiver.start_with(vec![platform.quic()], |options| options.trust = trust);
+    catcher.provide(&[ProvideMode::Public]).await.unwrap();
+    tokio::join!(send(&sender, receiver.id(), 50, 1000), expect(&mut inbox, payer.id(), 0..50));
+
+    let (stranger, _) = payer.start_with(vec![websocket], |options| options.trust = Trust::System);
+    assert!(tokio::time::timeout(Duration::from_secs(1), stranger.connected()).await.is_err());
+    let api = Api::new(&format!("https://{}", platform.addresses.http), &Trust::System).unwrap();
+    assert!(matches!(api.with_token("any").balance().await, Err(ApiError::Unreachable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_comes_back_and_no_message_and_no_byte_is_lost() {
+    install_crypto();
+    let folder = tempfile::tempdir().unwrap();
+    let lenient = |command: &mut std::process::Command| {
+        command.env("WARREN__AUTH__VERIFY", "auto").env("WARREN__AUTH__ARGON2_MEMORY", "8KiB");
+    };
+    let mut server = Process::start(folder.path(), lenient);
+    let addresses = server.addresses();
+    let (http, quic) = (addresses["http"].as_str().unwrap(), addresses["quic"].as_str().unwrap());
+    let api = Api::new(&format!("http://{http}"), &Trust::Any).unwrap();
+    let (payer, receiver) = (party(&api, "payer").await, party(&api, "receiver").await);
+    let before = payer.settled().await;
+    let (sender, _) = payer.start(vec![Route::WebSocket(format!("ws://{http}"))]);
+    let (catcher, mut inbox) = receiver.start(vec![Route::Quic(quic.into())]);
+    catcher.provide(&[ProvideMode::Public]).await.unwrap();
+    let (to, same_ports) = (receiver.id(), |command: &mut std::process::Command| {
+        lenient(command);
+        command.env("WARREN__HTTP__LISTEN", http).env("WARREN__RELAY__QUIC_LISTEN", quic);
+    });
+    let sending = async {
+        for number in 0..1000 {
+            sender.send(to, message(number, 1000)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sender.flush(to).await.unwrap();
+    };
+    let killing = async {
+        expect(&mut inbox, payer.id(), 0..200).await;
+        server.signal("KILL");
+        server.wait();
+        std::fs::remove_file(folder.path().join("ready.json")).unwrap();
+        server = tokio::task::block_in_place(|| Process::start(folder.path(), same_ports));
+        expect(&mut inbox, payer.id(), 200..1000).await;
+    };
+    tokio::join!(sending, killing);
+    let (sent, received) = (sender.close().await.unwrap(), catcher.close().await.unwrap());
+    assert_eq!((sent.bytes, received.bytes), (1_000_000 + sent.contracts, sent.bytes));
+    assert_eq!(before.balance_byte_count - payer.settled().await.balance_byte_count, sent.bytes);
+    assert_eq!(receiver.credit().await, sent.bytes);
 }
