@@ -90,6 +90,12 @@ impl EffectSink for Effects {
     }
 }
 
+impl Default for TestApi {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TestApi {
     /// The API with [`TestApi::config`].
     pub fn new() -> Self {

@@ -94,33 +94,27 @@ async fn the_document_and_its_page_are_served() {
     }
 }
 
-#[test]
-fn no_route_takes_ill_formed_bodies() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let api = TestApi::new();
-        for (method, path, operation) in each_operation(&document()) {
-            if operation.request_body.is_none() {
-                continue;
-            }
-            let method: Method = method.parse().unwrap();
-            let path = &concrete(path);
-            let limit = 16 << 20;
-            let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(limit + 1));
-            let cases = [("{\"a\":", 400), ("[]", 400), ("\"text\"", 400), ("nonsense", 400), (huge.as_str(), 413)];
-            for (body, status) in cases {
-                for token in [&api.user_token, &api.client_token] {
-                    let answer = api.call(method.clone(), path, Some(body.as_bytes().to_vec())).token(token).await;
-                    if answer.status == 401 {
-                        continue; // a route for the other kind of token
-                    }
-                    let start: String = body.chars().take(20).collect();
-                    assert_eq!(answer.status.as_u16(), status, "{method} {path} with {start}: {}", answer.text);
-                    assert!(answer.body["error"]["message"].is_string(), "{method} {path}: {}", answer.text);
-                }
-            }
+#[tokio::test]
+async fn no_route_takes_ill_formed_bodies() {
+    let api = TestApi::new();
+    // Longer than the largest limit of any route.
+    let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(17 << 20));
+    let cases = [("{\"a\":", 400), ("[]", 400), ("\"text\"", 400), ("nonsense", 400), (huge.as_str(), 413)];
+    for (method, path, operation) in each_operation(&document()) {
+        if operation.request_body.is_none() {
+            continue;
         }
-    });
+        let method: Method = method.parse().unwrap();
+        let path = &concrete(path);
+        let is_for_clients = api.call(method.clone(), path, None).token(&api.user_token).await.status == 401;
+        let token = if is_for_clients { &api.client_token } else { &api.user_token };
+        for (body, status) in cases {
+            let answer = api.call(method.clone(), path, Some(body.as_bytes().to_vec())).token(token).await;
+            let start: String = body.chars().take(20).collect();
+            assert_eq!(answer.status.as_u16(), status, "{method} {path} with {start}: {}", answer.text);
+            assert!(answer.body["error"]["message"].is_string(), "{method} {path}: {}", answer.text);
+        }
+    }
 }
 
 /// A path of a route with an id in place of each parameter.

@@ -20,14 +20,14 @@ fn sign_up() -> Value {
 /// The last code that was sent, of either kind.
 #[track_caller]
 fn sent_code(api: &TestApi) -> String {
-    let codes = api.effects.take().into_iter().filter_map(|effect| match effect {
+    let mut codes = api.effects.take().into_iter().rev().filter_map(|effect| match effect {
         Effect::Send(message) => match message.kind {
             MessageKind::VerifyCode(code) | MessageKind::ResetCode(code) => Some(code),
             MessageKind::PasswordChanged => None,
         },
         _ => None,
     });
-    codes.last().expect("a code was sent")
+    codes.next().expect("a code was sent")
 }
 
 /// Ada has a network; her address waits for its code.
