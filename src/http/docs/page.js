@@ -47,7 +47,6 @@ function typeName(schema) {
   const inner = found.schema;
   const types = [].concat(inner.type || []).filter((type) => type !== "null");
   if (types[0] === "array") return typeName(inner.items) + "[]";
-  if (found.name && !inner.properties) return found.name + (types[0] ? ` (${types[0]})` : "");
   if (found.name) return found.name;
   if (inner.oneOf || inner.anyOf) return (inner.oneOf || inner.anyOf).map(typeName).join(" | ");
   const plain = types.join(" | ") || "any";
@@ -68,7 +67,8 @@ function hints(schema) {
   if (inner.enum) notes.push("one of " + inner.enum.filter((value) => value !== null).join(", "));
   if (inner.minimum !== undefined && inner.minimum !== 0) notes.push("at least " + inner.minimum);
   if (inner.maximum !== undefined) notes.push("at most " + inner.maximum);
-  if (schema.default !== undefined && schema.default !== null) notes.push("default " + JSON.stringify(schema.default));
+  // Zero, false and empty say no more than that the field may be absent.
+  if (schema.default && String(schema.default)) notes.push("default " + JSON.stringify(schema.default));
   return notes.length ? element("span", { class: "hint" }, " " + notes.join("; ")) : null;
 }
 
@@ -204,7 +204,7 @@ function draw(api) {
     }
   });
   follow(entries.flatMap((entry) => entry.links));
-  if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+  if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView({ behavior: "instant" });
 }
 
 /** Shows the routes that hold every word of the filter. */
