@@ -250,8 +250,6 @@ const NOT_SERVED_YET: &[&str] = &[
     "GET /stats/last-90",
     "GET /stats/providers",
     "GET /stats/providers-overview-last-90",
-    "GET /subscription/balance",
-    "GET /transfer/stats",
     "GET /wallet/balance",
     "POST /account/payout-wallet",
     "POST /account/wallet",
@@ -289,6 +287,7 @@ fn every_route_of_the_bootstrap_api_is_served_or_known_to_be_missing() {
     let served: BTreeSet<String> =
         each_operation(&document).map(|(method, path, _)| format!("{method} {path}")).collect();
     for route in BOOTSTRAP_API {
-        assert!(served.contains(*route) || NOT_SERVED_YET.contains(route), "{route} is not served");
+        let is_missing = NOT_SERVED_YET.contains(route);
+        assert_ne!(served.contains(*route), is_missing, "{route}: a route is served or on the list of missing ones");
     }
 }
