@@ -1,11 +1,12 @@
 //! Recording what the parties counted: closes and checkpoints, and what follows from them.
 
+use std::time::Duration;
+
 use super::CloseError;
 use super::record::{Party, Vote};
 use super::state::{State, is_extendable};
 use crate::ids::{ClientId, ContractId};
 use crate::time::Timestamp;
-use std::time::Duration;
 
 /// How far apart two reports may be to settle at their average; inclusive.
 pub const ACCEPTABLE_DIFFERENCE_BYTES: i64 = 16 << 20;
