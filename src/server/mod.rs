@@ -92,7 +92,7 @@ impl Server {
         let http_socket = bind("http.listen", config.http.listen)?;
         let telemetry = bind("telemetry.listen", config.telemetry.listen)?;
         let quic = match config.relay.quic {
-            true => Some(QuicListener::bind(&config.relay, &certificates, metrics.register(QuicMetrics::new))?),
+            true => Some(QuicListener::bind(&config, &certificates, metrics.register(QuicMetrics::new))?),
             false => None,
         };
         let addresses = Addresses {

@@ -4,17 +4,23 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use aws_lc_rs::hmac;
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::tls::{self, Certificates};
+use crate::config::Config;
 use crate::config::relay::Relay as Settings;
+use crate::domain::secret_file;
 use crate::http::state::{Quic, ServerStatus};
 use crate::relay::Relay;
 use crate::telemetry::metrics::QuicMetrics;
@@ -42,9 +48,20 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Length of a connection id: enough that nobody hits one by chance.
+const CONNECTION_ID_BYTES: usize = 8;
+
+/// Shortest pause between two resets; each is smaller than the packet it answers.
+const RESET_PAUSE: Duration = Duration::from_millis(1);
+
+/// File in the data folder with the secret behind reset tokens.
+const RESET_SECRET: &str = "quic-reset-key";
+const RESET_SECRET_BYTES: usize = 32;
+
 /// The QUIC listener before it runs.
 pub struct QuicListener {
     endpoint: Endpoint,
+    endpoint_config: EndpointConfig,
     config: ServerConfig,
     metrics: QuicMetrics,
 }
@@ -52,15 +69,17 @@ pub struct QuicListener {
 impl QuicListener {
     /// Opens the UDP socket.
     pub fn bind(
-        settings: &Settings,
+        config: &Config,
         certificates: &Arc<Certificates>,
         metrics: QuicMetrics,
     ) -> anyhow::Result<QuicListener> {
-        let config = server_config(settings, certificates)?;
-        let endpoint = open(settings.quic_listen, &config).with_context(|| {
-            format!("relay.quic_listen {} cannot be opened; free it or choose another address", settings.quic_listen)
+        let listen = config.relay.quic_listen;
+        let endpoint_config = endpoint_config(&config.store.path)?;
+        let config = server_config(&config.relay, certificates)?;
+        let endpoint = open(listen, &endpoint_config, &config).with_context(|| {
+            format!("relay.quic_listen {listen} cannot be opened; free it or choose another address")
         })?;
-        Ok(Self { endpoint, config, metrics })
+        Ok(Self { endpoint, endpoint_config, config, metrics })
     }
 
     /// The address that is open.
@@ -109,7 +128,7 @@ impl QuicListener {
                 () = sleep(pause) => {}
                 () = stop.cancelled() => return None,
             }
-            match open(address, &self.config) {
+            match open(address, &self.endpoint_config, &self.config) {
                 Ok(endpoint) => return Some(endpoint),
                 Err(error) => tracing::warn!(%error, %address, "the QUIC listener could not be opened yet"),
             }
@@ -118,7 +137,7 @@ impl QuicListener {
     }
 }
 
-fn open(address: SocketAddr, config: &ServerConfig) -> io::Result<Endpoint> {
+fn open(address: SocketAddr, endpoint: &EndpointConfig, config: &ServerConfig) -> io::Result<Endpoint> {
     let socket = UdpSocket::bind(address)?;
     let options = socket2::SockRef::from(&socket);
     for granted in
@@ -128,7 +147,38 @@ fn open(address: SocketAddr, config: &ServerConfig) -> io::Result<Endpoint> {
             tracing::debug!(%error, "the QUIC socket keeps its small buffers");
         }
     }
-    Endpoint::new(EndpointConfig::default(), Some(config.clone()), socket, Arc::new(TokioRuntime))
+    Endpoint::new(endpoint.clone(), Some(config.clone()), socket, Arc::new(TokioRuntime))
+}
+
+/// Reset tokens that outlive this process: after a crash the next one can tell clients at once that their connections
+/// are gone, where they would otherwise wait for 20 s of silence (RFC 9000, section 10.3).
+fn endpoint_config(folder: &Path) -> anyhow::Result<EndpointConfig> {
+    let secret = secret_file::load_or_create(&folder.join(RESET_SECRET), || {
+        let mut secret = vec![0; RESET_SECRET_BYTES];
+        aws_lc_rs::rand::fill(&mut secret).expect("the system random generator works");
+        secret
+    })?;
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
+    // Ids of the process before must not look foreign, as they would to the library's own generator.
+    config.cid_generator(|| Box::new(RandomIds)).min_reset_interval(RESET_PAUSE);
+    Ok(config)
+}
+
+/// Connection ids without a mark of the process that made them.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&rand::random::<[u8; CONNECTION_ID_BYTES]>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 fn server_config(settings: &Settings, certificates: &Arc<Certificates>) -> anyhow::Result<ServerConfig> {
