@@ -50,6 +50,7 @@ pub mod outbox;
 pub mod ports;
 pub mod registry;
 pub mod resident;
+pub mod road;
 pub mod route;
 pub mod tally;
 pub mod transport;
