@@ -21,8 +21,6 @@ pub mod domain;
 
 pub mod control;
 
-pub mod cluster;
-
 pub mod relay;
 
 pub mod http;

@@ -15,7 +15,6 @@ const LAYERS: &[&str] = &[
     "store",
     "domain",
     "control",
-    "cluster",
     "relay",
     "http",
     "client",
@@ -29,7 +28,7 @@ const FOUNDATION: usize = 3;
 /// Pairs that the order alone would allow: `server` joins relay and HTTP, and the reference client checks the server
 /// instead of mirroring it.
 const FORBIDDEN: &[(&str, &[&str])] =
-    &[("http", &["relay"]), ("client", &["telemetry", "store", "domain", "control", "cluster", "relay", "http"])];
+    &[("http", &["relay"]), ("client", &["telemetry", "store", "domain", "control", "relay", "http"])];
 
 /// Folders below one parent that may use each other: signing up makes a network, and whoever signs in belongs to one.
 const ENTWINED: &[(&str, &str)] = &[("domain/auth", "domain/network")];
