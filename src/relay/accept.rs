@@ -51,7 +51,7 @@ pub(super) fn websocket_response(
     relay: &Relay,
     request: &Parts,
     address: IpAddr,
-) -> Result<(Response<()>, WebSocketTicket), Response<&'static str>> {
+) -> Result<(Response<()>, WebSocketTicket), handshake::Refusal> {
     let response = handshake::upgrade_response(request)?;
     if relay.is_draining.load(Ordering::Relaxed) {
         return Err(handshake::draining_response());

@@ -27,8 +27,11 @@ const FLOW_IDLE: Duration = Duration::from_secs(15 * 60);
 /// What the gate has admitted for one client, over all its transports.
 #[derive(Default)]
 pub struct Admitted {
-    pairs: Mutex<HashMap<ClientId, (Arc<dyn Traffic>, Timestamp), IdHash>>,
+    pairs: Mutex<HashMap<ClientId, Admission, IdHash>>,
 }
+
+/// The traffic of a pair, and since when it is known.
+type Admission = (Arc<dyn Traffic>, Timestamp);
 
 impl std::fmt::Debug for Admitted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

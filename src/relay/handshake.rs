@@ -85,8 +85,11 @@ pub fn echoes_before_check(kind: Kind) -> bool {
     kind == Kind::WebSocket
 }
 
+/// What a request that is not taken gets; boxed, because it is rare and large.
+pub type Refusal = Box<Response<&'static str>>;
+
 /// Answers a request on the relay's path: 101 for a WebSocket upgrade, else what a browser or a probe should see.
-pub fn upgrade_response(request: &Parts) -> Result<Response<()>, Response<&'static str>> {
+pub fn upgrade_response(request: &Parts) -> Result<Response<()>, Refusal> {
     if request.method != Method::GET {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "GET only", hyper::http::header::ALLOW, "GET"));
     }
@@ -108,24 +111,24 @@ pub fn upgrade_response(request: &Parts) -> Result<Response<()>, Response<&'stat
 }
 
 /// The answer while the server shuts down.
-pub fn draining_response() -> Response<&'static str> {
+pub fn draining_response() -> Refusal {
     let mut response = Response::new("draining");
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
+    Box::new(response)
 }
 
 /// The answer to a flood of transports that have not proven who they are.
-pub fn busy_response() -> Response<&'static str> {
+pub fn busy_response() -> Refusal {
     let mut response = Response::new("busy");
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
+    Box::new(response)
 }
 
-fn refusal(status: StatusCode, text: &'static str, header: HeaderName, value: &'static str) -> Response<&'static str> {
+fn refusal(status: StatusCode, text: &'static str, header: HeaderName, value: &'static str) -> Refusal {
     let mut response = Response::new(text);
     *response.status_mut() = status;
     response.headers_mut().insert(header, HeaderValue::from_static(value));
-    response
+    Box::new(response)
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {

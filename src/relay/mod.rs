@@ -142,7 +142,7 @@ impl Relay {
         &self,
         request: &Parts,
         address: IpAddr,
-    ) -> Result<(Response<()>, accept::WebSocketTicket), Response<&'static str>> {
+    ) -> Result<(Response<()>, accept::WebSocketTicket), handshake::Refusal> {
         accept::websocket_response(self, request, address)
     }
 

@@ -29,8 +29,11 @@ use crate::wire::path::peek_path;
 /// A gate that a test opens and closes.
 #[derive(Clone, Default)]
 pub struct TestGate {
-    pairs: Arc<Mutex<HashMap<(ClientId, ClientId), Arc<TestTraffic>>>>,
+    pairs: Arc<Mutex<HashMap<Pair, Arc<TestTraffic>>>>,
 }
+
+/// Source and destination.
+type Pair = (ClientId, ClientId);
 
 /// One pair of a [`TestGate`].
 #[derive(Default)]

@@ -74,7 +74,7 @@ impl RelayDoor {
         let (parts, _) = request.into_parts();
         let (response, ticket) = match self.relay.websocket_response(&parts, address.ip()) {
             Ok(accepted) => accepted,
-            Err(refusal) => return refusal.map(Body::from),
+            Err(refusal) => return (*refusal).map(Body::from),
         };
         let relay = Arc::clone(&self.relay);
         self.tasks.spawn(async move {

@@ -1,6 +1,7 @@
 //! The frame road allocates nothing once it is warm: read, peek, route, deliver, write.
 //!
 //! A test binary of its own, because it counts what the whole process allocates.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may fail like tests")]
 #![allow(unsafe_code, reason = "an allocator that counts can be written in no other way")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
