@@ -3,6 +3,7 @@
 // The helpers of tests may fail like tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bad_input;
 mod client;
 mod configuration;
 mod demo;
