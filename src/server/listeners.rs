@@ -137,9 +137,13 @@ impl Shared {
         let activity = Arc::new(Activity::new());
         let service = service_fn(|request| {
             let (front, activity) = (Arc::clone(&self.front), Arc::clone(&activity));
+            let answers = Arc::clone(&self.metrics.answers);
             async move {
                 let _busy = activity.begin();
-                Ok::<_, std::convert::Infallible>(front.answer(request, peer).await)
+                let began = Instant::now();
+                let answer = front.answer(request, peer).await;
+                answers.count(answer.status().as_u16(), began.elapsed());
+                Ok::<_, std::convert::Infallible>(answer)
             }
         });
         let builder = self.builder();

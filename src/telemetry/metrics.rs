@@ -1,13 +1,17 @@
 //! Every series of the server, in the OpenMetrics text form. Counters end in `_total` by themselves.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -132,12 +136,49 @@ pub struct ListenerMetrics {
     pub unfinished: Counter,
     /// Times the system would not hand over a connection, e.g. for want of file descriptors.
     pub accept_errors: Counter,
+    /// Answers by the first digit of their status.
+    pub answers: Arc<Answers>,
+}
+
+/// Answers and how long they took.
+#[derive(Debug)]
+pub struct Answers {
+    /// `1xx` to `5xx`; `1xx` are WebSocket sessions.
+    by_class: [Counter; 5],
+    /// Seconds from the head of a request to the head of its answer.
+    seconds: Histogram,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        // From 0.5 ms to 16 s, past the longest that a request may take.
+        Self { by_class: Default::default(), seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)) }
+    }
+}
+
+impl Answers {
+    /// Counts one answer.
+    pub fn count(&self, status: u16, after: Duration) {
+        let class = usize::from(status / 100).clamp(1, self.by_class.len());
+        self.by_class[class - 1].inc();
+        self.seconds.observe(after.as_secs_f64());
+    }
+
+    fn register(registry: &mut Registry) -> Self {
+        let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        registry.register("http_answers", "HTTP answers by status", family.clone());
+        let by_class =
+            ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| family.get_or_create_owned(&[("status", class)]));
+        let answers = Self { by_class, ..Self::default() };
+        registry.register("http_answer_seconds", "Time to the head of an HTTP answer", answers.seconds.clone());
+        answers
+    }
 }
 
 impl ListenerMetrics {
     /// Registers the series.
     pub fn new(registry: &mut Registry) -> Self {
-        let series = Self::default();
+        let series = Self { answers: Arc::new(Answers::register(registry)), ..Self::default() };
         registry.register("http_connections_open", "TCP connections open now", series.open.clone());
         registry.register("http_connections_accepted", "TCP connections accepted", series.accepted.clone());
         registry.register("http_connections_refused", "TCP connections above the limit", series.refused.clone());
@@ -202,9 +243,12 @@ mod tests {
         let series = metrics.register(ListenerMetrics::new);
         series.accepted.inc();
         let open = GaugeGuard::new(&series.open);
+        series.answers.count(404, Duration::from_millis(3));
         let text = metrics.encode().unwrap();
         assert!(text.contains("warren_http_connections_accepted_total 1"), "{text}");
         assert!(text.contains("warren_http_connections_open 1"), "{text}");
+        assert!(text.contains("warren_http_answers_total{status=\"4xx\"} 1"), "{text}");
+        assert!(text.contains("warren_http_answer_seconds_count 1"), "{text}");
         assert!(text.ends_with("# EOF\n"));
         drop(open);
         metrics.observe(Kind::Counter, "things_done", "Things", || 7);
