@@ -22,6 +22,7 @@ use super::transport::quic::{QuicReader, QuicWriter};
 use super::transport::websocket::{WebSocketReader, WebSocketWriter};
 use super::transport::{FrameReader, FrameWriter, Kind};
 use super::{Relay, announce, connection, control_link, ip};
+use crate::domain::presence::PresenceGuard;
 use crate::telemetry::metrics::GaugeGuard;
 
 /// Time to say goodbye to a transport that failed to authenticate.
@@ -123,7 +124,7 @@ fn enter(unauthenticated: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 
 async fn serve<R: FrameReader, W: FrameWriter>(
     relay: &Arc<Relay>,
-    mut arrival: Arrival,
+    arrival: Arrival,
     mut reader: R,
     mut writer: W,
 ) -> EndReason {
@@ -132,19 +133,11 @@ async fn serve<R: FrameReader, W: FrameWriter>(
         Kind::WebSocket => &relay.metrics.websocket_connections,
         Kind::Quic => &relay.metrics.quic_connections,
     });
-    let credentials = arrival.credentials.take();
-    let checking = prove(relay, arrival.kind, credentials, &mut reader, &mut writer);
-    let proven = tokio::select! {
-        proven = timeout(relay.config.relay.auth_timeout, checking) => {
-            proven.unwrap_or(Err(EndReason::AuthTimeout))
-        }
-        () = relay.stopping.cancelled() => Err(EndReason::Drained),
-    };
-    let reason = match proven {
-        Ok((identity, credentials)) => {
-            drop(arrival.unauthenticated);
-            let reason = serve_client(relay, identity, &credentials, arrival.address, reader, writer).await;
-            tracing::debug!(client = %identity.client_id, reason = reason.label(), "connection ended");
+    // Boxed, so that an idle client does not keep the memory of its handshake.
+    let reason = match Box::pin(join(relay, arrival, &mut reader, &mut writer)).await {
+        Ok(attached) => {
+            let reason = connection::run(relay, &attached.resident, &attached.outbox, reader, writer).await;
+            tracing::debug!(client = %attached.resident.client_id, reason = reason.label(), "connection ended");
             reason
         }
         Err(reason) => {
@@ -154,8 +147,39 @@ async fn serve<R: FrameReader, W: FrameWriter>(
             reason
         }
     };
-    drop(arrival.place);
     relay.count_end(reason)
+}
+
+/// Proves who is there within the time for it, and attaches the transport to its resident.
+async fn join<R: FrameReader, W: FrameWriter>(
+    relay: &Arc<Relay>,
+    mut arrival: Arrival,
+    reader: &mut R,
+    writer: &mut W,
+) -> Result<Attached, EndReason> {
+    let proving = prove(relay, arrival.kind, arrival.credentials.take(), reader, writer);
+    let (identity, credentials) = tokio::select! {
+        proven = timeout(relay.config.relay.auth_timeout, proving) => {
+            proven.unwrap_or(Err(EndReason::AuthTimeout))?
+        }
+        () = relay.stopping.cancelled() => return Err(EndReason::Drained),
+    };
+    drop(arrival.unauthenticated);
+    let outbox = relay.new_outbox();
+    let limit = relay.config.relay.transports_per_client;
+    let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
+    let mut attached = Attached { resident: joined.resident, outbox, _present: None, _place: arrival.place };
+    if joined.is_new {
+        relay.tasks.spawn(control_link::run(Arc::clone(relay), Arc::clone(&attached.resident)));
+    }
+    // A client removed, or a drain begun, between the check and the join would have missed this transport.
+    if handshake::authenticate(&relay.authenticator, &credentials).await == Err(EndReason::Unauthorized) {
+        relay.registry.remove(identity.client_id, EndReason::Removed);
+    } else if relay.is_draining.load(Ordering::Relaxed) {
+        attached.outbox.close(EndReason::Drained);
+    }
+    attached._present = Some(announce::announce(relay, &attached.resident, joined.is_new, arrival.address));
+    Ok(attached)
 }
 
 /// Learns and checks who is there. Nothing else that the client sends is read meanwhile.
@@ -189,36 +213,12 @@ async fn write_echo<W: FrameWriter>(
     if echo.is_empty() { Ok(()) } else { writer.write(echo).await }
 }
 
-/// Serves an authenticated client.
-async fn serve_client<R: FrameReader, W: FrameWriter>(
-    relay: &Arc<Relay>,
-    identity: Identity,
-    credentials: &Credentials,
-    address: IpAddr,
-    reader: R,
-    writer: W,
-) -> EndReason {
-    let outbox = relay.new_outbox();
-    let limit = relay.config.relay.transports_per_client;
-    let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
-    let attached = Attached { resident: joined.resident, outbox };
-    if joined.is_new {
-        relay.tasks.spawn(control_link::run(Arc::clone(relay), Arc::clone(&attached.resident)));
-    }
-    // A client removed, or a drain begun, between the check and the join would have missed this transport.
-    if handshake::authenticate(&relay.authenticator, credentials).await == Err(EndReason::Unauthorized) {
-        relay.registry.remove(identity.client_id, EndReason::Removed);
-    } else if relay.is_draining.load(Ordering::Relaxed) {
-        attached.outbox.close(EndReason::Drained);
-    }
-    let _present = announce::announce(relay, &attached.resident, joined.is_new, address);
-    connection::run(relay, &attached.resident, &attached.outbox, reader, writer).await
-}
-
 /// An attached transport; its drop detaches it.
 struct Attached {
     resident: Arc<Resident>,
     outbox: Arc<Outbox>,
+    _present: Option<PresenceGuard>,
+    _place: AddressPermit,
 }
 
 impl Drop for Attached {

@@ -68,8 +68,9 @@ pub struct Endpoint {
     config: EndpointConfig,
     ids: Arc<IdGenerator>,
     time: SteadyTime,
-    sending: BTreeMap<Key, SendSequence>,
-    receiving: BTreeMap<Key, ReceiveSequence>,
+    /// Boxed: a tree's first node has room for eleven entries, and most endpoints have one.
+    sending: BTreeMap<Key, Box<SendSequence>>,
+    receiving: BTreeMap<Key, Box<ReceiveSequence>>,
     /// Memory of the packs held out of order in all of `receiving`.
     held_bytes: usize,
     /// The newest sequence of a lane that brought a bad contract.
@@ -130,7 +131,7 @@ impl Endpoint {
     pub fn detach(&mut self, now: Timestamp) {
         self.time.at(now);
         self.attached_at = None;
-        self.sending.values_mut().for_each(SendSequence::detach);
+        self.sending.values_mut().for_each(|sequence| sequence.detach());
     }
 
     /// Queues a message for a peer. It ends in `Acked` or `Expired`.
@@ -151,7 +152,7 @@ impl Endpoint {
             let is_paid = self.is_paid(to);
             let (settings, attached_at) = (self.config.send, self.attached_at);
             let sequence = SendSequence::new(&mut self.turn(steady, now, key), settings, is_paid, attached_at);
-            self.sending.insert(key, sequence);
+            self.sending.insert(key, Box::new(sequence));
         }
         let handle = MessageHandle(self.next_handle);
         self.next_handle += 1;
@@ -213,7 +214,7 @@ impl Endpoint {
             }
             self.refused.remove(&key);
         }
-        let known = self.receiving.get(&key).map(ReceiveSequence::id);
+        let known = self.receiving.get(&key).map(|sequence| sequence.id());
         match known {
             Some(id) if pack.sequence_id < id => return Err(TransferDrop::OlderSequence),
             Some(id) if pack.sequence_id == id => {}
@@ -226,12 +227,12 @@ impl Endpoint {
                 let is_paid = self.is_paid(from);
                 let steady = self.time.at(now);
                 let sequence = ReceiveSequence::new(steady, self.config.receive, pack.sequence_id, is_paid);
-                self.receiving.insert(key, sequence);
+                self.receiving.insert(key, Box::new(sequence));
             }
         }
         let sequence_id = pack.sequence_id;
         let bound = self.config.receive.max_total_held_bytes;
-        let held_elsewhere = self.held_bytes - self.receiving.get(&key).map_or(0, ReceiveSequence::held_bytes);
+        let held_elsewhere = self.held_bytes - self.receiving.get(&key).map_or(0, |sequence| sequence.held_bytes());
         let room = bound.saturating_sub(held_elsewhere);
         let received =
             self.with_receiving(now, key, |sequence, turn, secrets| sequence.handle_pack(turn, secrets, pack, room));
@@ -347,8 +348,8 @@ impl Endpoint {
 
     /// When `handle_timeout` must be called, on the caller's clock; earlier than now when it is overdue.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let sending = self.sending.values().filter_map(SendSequence::timeout);
-        let receiving = self.receiving.values().filter_map(ReceiveSequence::timeout);
+        let sending = self.sending.values().filter_map(|sequence| sequence.timeout());
+        let receiving = self.receiving.values().filter_map(|sequence| sequence.timeout());
         sending.chain(receiving).min().map(|due| self.time.to_caller(due))
     }
 

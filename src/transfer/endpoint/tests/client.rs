@@ -382,7 +382,7 @@ fn what_peers_make_an_endpoint_hold_is_bounded_over_all_of_them() {
         }
     }
     assert!(refused > 0);
-    let held: usize = script.endpoint.receiving.values().map(ReceiveSequence::held_bytes).sum();
+    let held: usize = script.endpoint.receiving.values().map(|sequence| sequence.held_bytes()).sum();
     assert_eq!(held, script.endpoint.held_bytes);
     assert!(held <= bound && held > bound / 2, "{held}");
     // The gaps last too long, and so does the silence of those who found no room.
