@@ -51,7 +51,7 @@ impl Raw {
     }
 
     /// Whether the server ends the transport in time.
-    async fn is_ended(mut self) -> bool {
+    async fn has_ended(mut self) -> bool {
         let ended = async { while self.reader.next().await.is_ok() {} };
         tokio::time::timeout(PATIENCE, ended).await.is_ok()
     }
@@ -188,7 +188,7 @@ async fn a_frame_above_the_limit_closes_its_transport_and_no_other() {
         let before = scene.ended("oversize").await;
         largest.push(0);
         from.send(largest).await;
-        assert!(from.is_ended().await);
+        assert!(from.has_ended().await);
         assert_eq!(scene.ended("oversize").await, before + 1);
         let (mut other, _) = scene.pair(&route).await;
         let late = frame(path(other.id(), to.id()), 10);
