@@ -374,7 +374,16 @@ impl Server {
             tokio::spawn(async move { while from_reader.next().await.is_ok() {} });
             let (counter, wake) = (received.clone(), progress.clone());
             tokio::spawn(async move {
-                while let Ok(incoming) = to_reader.next().await {
+                let mut tick = tokio::time::interval(Duration::from_secs(5));
+                loop {
+                    let incoming = tokio::select! {
+                        incoming = to_reader.next() => incoming.unwrap(),
+                        // The relay closes a transport that says nothing for 30 s.
+                        _ = tick.tick() => {
+                            to_writer.write(&mut vec![Bytes::new()]).await.unwrap();
+                            continue;
+                        }
+                    };
                     match incoming {
                         Incoming::Frame(frame) if is_relayed(&frame) => {
                             counter.fetch_add(1, Ordering::Relaxed);
