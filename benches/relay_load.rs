@@ -138,7 +138,7 @@ async fn idle(clients: usize) {
         let (memory, cpu) = (server.resident_bytes(), server.cpu());
         let open: Vec<_> = stream::iter(tokens)
             .map(|token| async { server.dial(token, route).await })
-            .buffer_unordered(64)
+            .buffer_unordered(16)
             .collect()
             .await;
         let cpu = server.cpu() - cpu;
@@ -377,10 +377,16 @@ impl Server {
                 let mut tick = tokio::time::interval(Duration::from_secs(5));
                 loop {
                     let incoming = tokio::select! {
-                        incoming = to_reader.next() => incoming.unwrap(),
+                        incoming = to_reader.next() => match incoming {
+                            Ok(incoming) => incoming,
+                            // The server of these cells was stopped.
+                            Err(_) => return,
+                        },
                         // The relay closes a transport that says nothing for 30 s.
                         _ = tick.tick() => {
-                            to_writer.write(&mut vec![Bytes::new()]).await.unwrap();
+                            if to_writer.write(&mut vec![Bytes::new()]).await.is_err() {
+                                return;
+                            }
                             continue;
                         }
                     };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::client_key::{PublishClientKey, PublishTlsChain, TlsChain};
-use crate::domain::contract::Ledger;
+use crate::domain::contract::{CloseError, Ledger};
+use crate::domain::error::DomainError;
 use crate::domain::provide::{ProvideSet, RegisterProvide};
 use crate::domain::service::Service;
 use crate::ids::{ClientId, NetworkId};
@@ -39,6 +40,29 @@ pub struct ControlReply {
     pub frames: Vec<Frame>,
     /// One text per frame that failed.
     pub errors: Vec<String>,
+    /// A frame neither took effect nor was refused: the store was busy or has failed. The pack must not be acknowledged,
+    /// or the client would never send it again.
+    pub is_unfinished: bool,
+}
+
+/// Why a frame has no effect.
+struct Failure {
+    text: String,
+    /// The same frame may be taken later.
+    is_passing: bool,
+}
+
+impl From<DomainError> for Failure {
+    fn from(error: DomainError) -> Self {
+        let is_passing = matches!(error, DomainError::Unavailable | DomainError::Store(_));
+        Self { text: error.to_string(), is_passing }
+    }
+}
+
+impl From<CloseError> for Failure {
+    fn from(error: CloseError) -> Self {
+        Self { text: error.to_string(), is_passing: error == CloseError::Unavailable }
+    }
 }
 
 /// Frames handled since the start, by what became of them.
@@ -91,22 +115,23 @@ impl Control {
                     self.counters.handled.fetch_add(1, Ordering::Relaxed);
                     reply.frames.extend(push.map(|push| push.to_frame()));
                 }
-                Err(error) => {
+                Err(failure) => {
                     self.counters.failed.fetch_add(1, Ordering::Relaxed);
-                    reply.errors.push(error);
+                    reply.is_unfinished |= failure.is_passing;
+                    reply.errors.push(failure.text);
                 }
             }
         }
         reply
     }
 
-    async fn handle_one(&self, caller: ControlCaller, request: Request, via: Via) -> Result<Option<Push>, String> {
+    async fn handle_one(&self, caller: ControlCaller, request: Request, via: Via) -> Result<Option<Push>, Failure> {
         match request {
             Request::Provide(provide) => {
                 let (set, left_out) = ProvideSet::from_message(&provide);
                 self.counters.bad_provide_keys.fetch_add(left_out as u64, Ordering::Relaxed);
                 let operation = RegisterProvide { network_id: caller.network_id, client_id: caller.client_id, set };
-                self.service.run(&operation).await.map_err(|error| error.to_string())?;
+                self.service.run(&operation).await?;
             }
             Request::CreateContract(request) => match via {
                 Via::Http => return Ok(Some(self.create_contract(caller, request).await)),
@@ -116,7 +141,7 @@ impl Control {
                 }
             },
             Request::CloseContract(request) => {
-                self.ledger.close(caller.client_id, &request).await.map_err(|error| error.to_string())?;
+                self.ledger.close(caller.client_id, &request).await?;
             }
             Request::EncryptedKey(key) => {
                 let chain = TlsChain {
@@ -124,11 +149,11 @@ impl Control {
                     signature: key.client_key_signed_tls_certificate,
                 };
                 let operation = PublishTlsChain { client_id: caller.client_id, chain };
-                self.service.run(&operation).await.map_err(|error| error.to_string())?;
+                self.service.run(&operation).await?;
             }
             Request::ClientKey(key) => {
                 let operation = PublishClientKey { client_id: caller.client_id, public_key: key.public_key };
-                self.service.run(&operation).await.map_err(|error| error.to_string())?;
+                self.service.run(&operation).await?;
             }
             // Counted only: nothing acts on reports about peers, and pings say no more than any other frame.
             Request::PeerAudit(_) | Request::ControlPing | Request::ProvidePing => {}

@@ -201,3 +201,15 @@ async fn what_is_no_control_message_is_counted_and_named() {
     assert_eq!(reply.errors.len(), 3);
     assert_eq!(world.control.counters().unknown.load(Ordering::Relaxed), 3);
 }
+
+#[tokio::test]
+async fn a_close_that_the_ledger_could_not_take_is_unfinished_and_a_refused_one_is_not() {
+    let world = World::new("1GiB").await;
+    let contract = world.contract().await;
+    let close = |contract| Request::CloseContract(CloseContract { contract_id: contract, ..CloseContract::default() });
+    let refused = world.handle(CONSUMER, &[close(vec![1; 16].into())], Via::Relay).await;
+    assert_eq!((refused.errors.len(), refused.is_unfinished), (1, false));
+    world.control.ledger.shutdown().await;
+    let lost = world.handle(CONSUMER, &[close(contract.into())], Via::Relay).await;
+    assert_eq!((lost.errors.len(), lost.is_unfinished), (1, true));
+}

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Relay;
 use super::announce::stream_list;
 use super::control_queue::Work;
-use super::drop_reason::DropReason;
+use super::drop_reason::{DropReason, EndReason};
 use super::resident::Resident;
 use crate::control::ControlCaller;
 use crate::telemetry::metrics::GaugeGuard;
@@ -34,8 +34,8 @@ use crate::wire::control_message::Push;
 /// Pause between two packs of one client, so that a flood of control packs cannot take the store from the others.
 const PACE: Duration = Duration::from_millis(5);
 
-/// A pack on its way through the handler.
-type Handling = Pin<Box<dyn Future<Output = DeliveryId> + Send>>;
+/// A pack on its way through the handler; `None` in the end when it could not be handled now.
+type Handling = Pin<Box<dyn Future<Output = Option<DeliveryId>> + Send>>;
 
 /// Runs until the resident is given up.
 pub async fn run(relay: Arc<Relay>, resident: Arc<Resident>) {
@@ -48,7 +48,11 @@ pub async fn run(relay: Arc<Relay>, resident: Arc<Resident>) {
         tokio::select! {
             biased;
             () = relay.stopping.cancelled() => break,
-            done = finished(&mut link.handling) => link.confirm(done),
+            done = finished(&mut link.handling) => match done {
+                Some(id) => link.confirm(id),
+                // Without an acknowledgement the client sends the pack again, over a transport and to a state anew.
+                None => relay.registry.give_up(&resident, EndReason::Unstored),
+            },
             work = poll_fn(|context| resident.control.poll_take(context)) => link.take(work),
             () = until(deadline) => link.handle_timeout(),
         }
@@ -59,7 +63,7 @@ pub async fn run(relay: Arc<Relay>, resident: Arc<Resident>) {
     }
 }
 
-async fn finished(handling: &mut Option<Handling>) -> DeliveryId {
+async fn finished(handling: &mut Option<Handling>) -> Option<DeliveryId> {
     match handling {
         Some(future) => {
             let id = future.await;
@@ -203,8 +207,7 @@ impl Link {
         self.handled_at = begins;
         Box::pin(async move {
             sleep_until(begins).await;
-            control.handle(caller, &delivery.frames).await;
-            delivery.id
+            control.handle(caller, &delivery.frames).await.then_some(delivery.id)
         })
     }
 
@@ -287,6 +290,20 @@ mod tests {
         let handled = relay.control.handled.lock().clone();
         assert_eq!(handled.len(), 1);
         assert_eq!((handled[0].0, handled[0].1.len()), (id(1), 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pack_that_cannot_be_stored_is_not_acked_and_its_client_comes_back_to_send_it_again() {
+        let relay = relay();
+        *relay.control.is_failing.lock() = true;
+        let mut client = relay.connect(1, 1).await;
+        send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+        assert_eq!(client.served.await.unwrap(), EndReason::Unstored);
+        *relay.control.is_failing.lock() = false;
+        let mut client = relay.connect(1, 1).await;
+        send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+        assert_eq!(receive_ack(&mut client).await, 0);
+        assert_eq!(relay.control.handled.lock().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

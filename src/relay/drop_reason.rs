@@ -100,6 +100,8 @@ reasons! {
         Removed => "removed",
         /// A flood of frames in another client's name.
         Abuse => "abuse",
+        /// A message to the control id could not be stored; the client comes back and sends it again.
+        Unstored => "unstored",
         /// The server is shutting down.
         Drained => "drained",
     }

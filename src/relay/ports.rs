@@ -80,14 +80,15 @@ impl Traffic for PairTraffic {
 
 /// Runs the messages that clients send to the control id.
 pub trait HandleControl: Send + Sync + 'static {
-    /// Handles the frames of one pack in order; returns when their effects are durable.
-    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, ()>;
+    /// Handles the frames of one pack in order; returns when their effects are durable. False when one of them could
+    /// not be handled now: the client must send the pack again.
+    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, bool>;
 }
 
 impl HandleControl for Control {
-    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, ()> {
+    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, bool> {
         // A frame in a pack has no answer but the pack's acknowledgement; failures are counted by the handler.
-        Box::pin(async move { drop(Control::handle(self, caller, frames, Via::Relay).await) })
+        Box::pin(async move { !Control::handle(self, caller, frames, Via::Relay).await.is_unfinished })
     }
 }
 

@@ -80,6 +80,14 @@ impl Registry {
         }
     }
 
+    /// Forgets this resident, unless another has taken its place, and closes its transports.
+    pub fn give_up(&self, resident: &Arc<Resident>, reason: EndReason) {
+        let is_same = |_: &ClientId, current: &Arc<Resident>| Arc::ptr_eq(current, resident);
+        if self.residents.remove_if(&resident.client_id, is_same).is_some() {
+            resident.retire(reason);
+        }
+    }
+
     /// Forgets every client of a network and closes their transports. Looks through the whole map: for the rare
     /// case that all tokens of a network die.
     pub fn remove_network(&self, network_id: NetworkId, reason: EndReason) {

@@ -117,14 +117,17 @@ pub struct TestControl {
     pub handled: Mutex<Vec<(ClientId, Vec<Frame>)>>,
     /// How long the effects of a pack take to be durable.
     pub delay: Mutex<Duration>,
+    /// Whether the store takes nothing.
+    pub is_failing: Mutex<bool>,
 }
 
 impl HandleControl for TestControl {
-    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, ()> {
+    fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, bool> {
         let delay = *self.delay.lock();
         Box::pin(async move {
             tokio::time::sleep(delay).await;
             self.handled.lock().push((caller.client_id, frames.to_vec()));
+            !*self.is_failing.lock()
         })
     }
 }

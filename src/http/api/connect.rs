@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::control::{ControlCaller, Via};
+use crate::domain::error::DomainError;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{Body, ClientCaller};
 use crate::http::state::ApiState;
@@ -64,6 +65,10 @@ async fn control(
     }
     let caller = ControlCaller { client_id: client.client_id, network_id: caller.network_id };
     let reply = state.control.handle(caller, &pack.frames, Via::Http).await;
+    if reply.is_unfinished {
+        // Clients take 200 for "stored" and ask again after anything else.
+        return Err(DomainError::Unavailable.into());
+    }
     let error = (!reply.errors.is_empty()).then(|| ErrorMessage { message: reply.errors.join("\n") });
     let pack = Pack { frames: reply.frames, ..Pack::default() }.encode_to_vec();
     Ok(Json(ControlResult { pack: BASE64_STANDARD.encode(pack), error }))
