@@ -205,6 +205,7 @@ async fn what_is_no_control_message_is_counted_and_named() {
 #[tokio::test]
 async fn a_close_that_the_ledger_could_not_take_is_unfinished_and_a_refused_one_is_not() {
     let world = World::new("1GiB").await;
+    world.handle(PROVIDER, &[provide(&[ProvideMode::Public])], Via::Http).await;
     let contract = world.contract().await;
     let close = |contract| Request::CloseContract(CloseContract { contract_id: contract, ..CloseContract::default() });
     let refused = world.handle(CONSUMER, &[close(vec![1; 16].into())], Via::Relay).await;
