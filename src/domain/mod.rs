@@ -3,6 +3,7 @@
 //! No sockets, no HTTP and no clock of its own. An [`operation::Operation`] is a small struct of inputs; the
 //! [`service::Service`] runs it, commits, and only then hands its effects on.
 
+pub mod account;
 pub mod address_bucket;
 pub mod api_key;
 pub mod auth;

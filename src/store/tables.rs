@@ -4,10 +4,10 @@
 //!
 //! | number | name | key | declared in |
 //! |---|---|---|---|
-//! | 1 | networks | network | `domain/network/mod.rs` |
-//! | 2 | network_names | name | `domain/network/name.rs` |
-//! | 3 | users | user | `domain/network/mod.rs` |
-//! | 4 | referral_codes | code | `domain/network/mod.rs` |
+//! | 1 | networks | network | `domain/network.rs` |
+//! | 2 | network_names | name | `domain/account/name.rs` |
+//! | 3 | users | user | `domain/network.rs` |
+//! | 4 | referral_codes | code | `domain/network.rs` |
 //! | 10 | sign_in_methods | user, kind | `domain/auth/method.rs` |
 //! | 11 | identities | mail address, phone number or seedphrase digest | `domain/auth/method.rs` |
 //! | 12 | verify_codes | user, kind | `domain/auth/verification.rs` |

@@ -30,9 +30,6 @@ const FOUNDATION: usize = 3;
 const FORBIDDEN: &[(&str, &[&str])] =
     &[("http", &["relay"]), ("client", &["telemetry", "store", "domain", "control", "relay", "http"])];
 
-/// Folders below one parent that may use each other: signing up makes a network, and whoever signs in belongs to one.
-const ENTWINED: &[(&str, &str)] = &[("domain/auth", "domain/network")];
-
 /// The paths after `crate::` in a file, comments aside, as their segments.
 fn used(source: &Source) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
@@ -108,12 +105,7 @@ fn sibling_folders_have_no_import_cycles() {
                 continue;
             }
             let (left, right) = (from[..=common].to_vec(), path[..=common.min(path.len() - 1)].to_vec());
-            let pair = (left.join("/"), right.join("/"));
-            let is_entwined = ENTWINED.iter().any(|(one, other)| {
-                (one, other) == (&pair.0.as_str(), &pair.1.as_str())
-                    || (other, one) == (&pair.0.as_str(), &pair.1.as_str())
-            });
-            if folders.contains(&right) && left != right && !is_entwined {
+            if folders.contains(&right) && left != right {
                 edges.entry(left).or_default().insert(right);
             }
         }

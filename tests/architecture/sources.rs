@@ -28,7 +28,7 @@ impl Source {
     pub fn is_test(&self) -> bool {
         self.path.iter().any(|part| {
             let part = part.to_string_lossy();
-            part == "tests" || part.ends_with("tests.rs")
+            part == "tests" || part == "testing.rs" || part.ends_with("tests.rs")
         })
     }
 

@@ -15,7 +15,7 @@ use rand::Rng;
 
 use crate::domain::address_bucket::AddressBucket;
 use crate::domain::error::DomainError;
-use crate::domain::network::rename::RenameKind;
+use crate::domain::network::RenameKind;
 use crate::time::{DAY, Timestamp};
 
 /// Windows kept at once; above it the ones longest without an attempt are forgotten.

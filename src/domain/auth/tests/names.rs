@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use crate::domain::account::name::{CheckName, NETWORK_NAMES};
+use crate::domain::account::rename::RenameOutcome;
+use crate::domain::account::user::{GetNetworkUser, SignInMethod};
 use crate::domain::auth::method::MethodKind;
 use crate::domain::auth::testing::*;
 use crate::domain::network::NETWORKS;
-use crate::domain::network::name::{CheckName, NETWORK_NAMES};
-use crate::domain::network::rename::{RenameKind, RenameOutcome};
-use crate::domain::network::user::{GetNetworkUser, SignInMethod};
+use crate::domain::network::RenameKind;
 
 fn named(network_name: &str) -> RenameOutcome {
     RenameOutcome::Named { network_name: network_name.into() }

@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use crate::config::auth::{Signup, Verify};
 use crate::config::mail::MailMode;
+use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
+use crate::domain::account::delete::DeleteOwnNetwork;
+use crate::domain::account::name::CheckName;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::testing::*;
 use crate::domain::auth::verification::VerifyOutcome;
 use crate::domain::contract::record::{BALANCES, Balance, BalanceKey};
 use crate::domain::effect::{Effect, MessageKind};
 use crate::domain::network::NETWORKS;
-use crate::domain::network::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
-use crate::domain::network::delete::DeleteOwnNetwork;
-use crate::domain::network::name::CheckName;
 use crate::ids::BalanceId;
 
 async fn refusal(accounts: &TestAccounts, request: CreateNetwork) -> CreateRefusal {

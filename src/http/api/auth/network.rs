@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::ApiOrigin;
 use super::login::VerificationRequired;
-use crate::domain::network::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
-use crate::domain::network::delete::DeleteOwnNetwork;
-use crate::domain::network::name::CheckName;
+use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
+use crate::domain::account::delete::DeleteOwnNetwork;
+use crate::domain::account::name::CheckName;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

@@ -1,11 +1,11 @@
 //! The end of a network: its user, methods, codes, keys and sessions go, its clients end, its name is free again.
 
 use super::name::NETWORK_NAMES;
-use super::{NETWORKS, REFERRAL_CODES, USERS};
 use crate::domain::auth::{authenticate, method, password_reset, session, verification};
 use crate::domain::caller::Caller;
 use crate::domain::effect::Effect;
 use crate::domain::error::DomainError;
+use crate::domain::network::{NETWORKS, REFERRAL_CODES, USERS};
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::provider::blocked;
 use crate::domain::{api_key, client};

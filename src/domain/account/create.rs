@@ -5,7 +5,6 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::name::{self, NETWORK_NAMES, NameRecord};
-use super::{NETWORKS, NetworkRecord, REFERRAL_CODES, ReferralCodeRecord, USERS, UserRecord, is_pro};
 use crate::config::auth::Signup;
 use crate::domain::auth::attempts::{Limit, Origin, Surface};
 use crate::domain::auth::login::{FindPassword, PasswordOwner};
@@ -14,6 +13,7 @@ use crate::domain::auth::user_auth::UserAuth;
 use crate::domain::auth::{Accounts, seedphrase, session, verification, verifies_at_once};
 use crate::domain::device::cut;
 use crate::domain::error::DomainError;
+use crate::domain::network::{NETWORKS, NetworkRecord, REFERRAL_CODES, ReferralCodeRecord, USERS, UserRecord, is_pro};
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::password::{self, PasswordHash};
 use crate::domain::token::Claims;

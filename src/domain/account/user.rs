@@ -1,8 +1,8 @@
 //! What the administrator of a network sees of themselves.
 
-use super::{NETWORKS, USERS};
 use crate::domain::auth::method::{self, MethodKind};
 use crate::domain::error::DomainError;
+use crate::domain::network::{NETWORKS, USERS};
 use crate::domain::operation::{Operation, Tx};
 use crate::ids::UserId;
 

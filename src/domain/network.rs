@@ -1,8 +1,6 @@
 //! Networks and the people who administer them: one network has one user, and the other way round.
 //!
-//! `name` holds the rules of names, `rename` applies them again later, `create` and `delete` are the beginning and the
-//! end, `user` is what the administrator sees of themselves. How a user proves who they are is
-//! the subject of `auth`.
+//! The records alone. `account` makes, renames and deletes them; `auth` proves who a user is.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +11,6 @@ use crate::ids::{NetworkId, UserId};
 use crate::json_record;
 use crate::store::table::Table;
 use crate::time::Timestamp;
-
-pub mod create;
-pub mod delete;
-pub mod name;
-pub mod rename;
-pub mod user;
 
 /// Every network.
 pub const NETWORKS: Table<NetworkId, NetworkRecord> = Table::new(1, "networks");
@@ -77,4 +69,15 @@ pub fn is_pro(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainErr
     let balances = tx.scan_snapshot(&BALANCES, network_id)?;
     let is_usable = |key: &BalanceKey| key.start_time <= tx.now && tx.now < key.end_time;
     Ok(balances.iter().any(|(key, balance)| balance.is_pro && is_usable(key)))
+}
+
+/// The ways to ask for a name; they differ in what they demand and leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameKind {
+    /// `/network/user/update`: any user, at any time.
+    Update,
+    /// `/account/change-name`: a proven user, twice a day; the old name rests for a day before others may have it.
+    Change,
+    /// `/account/claim-name`: a proven user, twice a day.
+    Claim,
 }

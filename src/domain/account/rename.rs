@@ -1,24 +1,13 @@
 //! Another name for a network. Tokens show it from their next refresh on.
 
 use super::name::{self, NETWORK_NAMES, NameRecord};
-use super::{NETWORKS, NetworkRecord};
 use crate::domain::auth::attempts::{Limit, Origin};
 use crate::domain::auth::{Accounts, authenticate, method};
 use crate::domain::caller::Caller;
 use crate::domain::error::DomainError;
+use crate::domain::network::{NETWORKS, NetworkRecord, RenameKind};
 use crate::domain::operation::{Operation, Tx};
 use crate::time::DAY;
-
-/// The ways to ask for a name; they differ in what they demand and leave behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenameKind {
-    /// `/network/user/update`: any user, at any time.
-    Update,
-    /// `/account/change-name`: a proven user, twice a day; the old name rests for a day before others may have it.
-    Change,
-    /// `/account/claim-name`: a proven user, twice a day.
-    Claim,
-}
 
 /// How a request for a name ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,9 @@
+//! The life of an account: signing up makes a network, which is renamed, shown to its user, and deleted.
+//!
+//! Uses `auth`, which proves who a user is, and the records of `network`; neither of them knows this folder.
+
+pub mod create;
+pub mod delete;
+pub mod name;
+pub mod rename;
+pub mod user;
