@@ -331,6 +331,37 @@ async fn a_removed_client_is_cut_off_and_stays_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_cuts_every_transport_of_the_network_and_no_old_token_comes_back() {
+    install_crypto();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path(), |command| {
+        command.env("WARREN__AUTH__VERIFY", "auto").env("WARREN__AUTH__ARGON2_MEMORY", "8KiB");
+    });
+    let addresses = server.addresses();
+    let (http, quic) = (addresses["http"].as_str().unwrap(), addresses["quic"].as_str().unwrap());
+    let api = Api::new(&format!("http://{http}"), &Trust::Any).unwrap();
+    let (changing, staying) = (party(&api, "changing").await, party(&api, "staying").await);
+    let routes = vec![Route::WebSocket(format!("ws://{http}")), Route::Quic(quic.into())];
+    let ((cut, _), (kept, _)) = (changing.start(routes.clone()), staying.start(routes));
+    cut.links_up().wait_for(|up| *up == 2).await.unwrap();
+    kept.links_up().wait_for(|up| *up == 2).await.unwrap();
+    let asked = serde_json::json!({ "user_auth": "changing@lab.example" });
+    let _: serde_json::Value = api.post("/auth/password-reset", &asked).await.unwrap();
+    let mut code = None;
+    eventually("the reset code is in the log", async || {
+        let log = server.log();
+        code = log.split_once("resetCode=").and_then(|(_, rest)| rest.split_whitespace().next().map(str::to_owned));
+        code.is_some()
+    })
+    .await;
+    let set = serde_json::json!({ "reset_code": code, "password": "another horse" });
+    let _: serde_json::Value = api.post("/auth/password-set", &set).await.unwrap();
+    cut.links_up().wait_for(|up| *up == 0).await.unwrap();
+    assert!(matches!(changing.api.balance().await, Err(ApiError::Status { status, .. }) if status.as_u16() == 401));
+    assert_eq!(*kept.links_up().borrow(), 2, "another network is left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_sends_to_a_client_that_does_not_provide() {
     let platform = Platform::start().await;
     let (payer, receiver) = (platform.party("payer").await, platform.party("receiver").await);
