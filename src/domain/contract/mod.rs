@@ -136,7 +136,7 @@ impl Ledger {
 
     /// The balance of a network, after the free grant of today.
     pub async fn balance(&self, network: NetworkId) -> Result<BalanceView, DomainError> {
-        self.ask(|reply| Command::Balance { network, reply }).await
+        self.run(move |state| state.balance_view(network)).await
     }
 
     /// Gives a network a balance that is usable from `start` until just before `end`. `None` for one of no bytes,
@@ -148,13 +148,13 @@ impl Ledger {
         end: Timestamp,
         balance: Balance,
     ) -> Result<Option<BalanceId>, DomainError> {
-        self.ask(|reply| Command::Grant { network, start, end, balance, reply }).await
+        self.run(move |state| state.grant(network, start, end, balance)).await
     }
 
     /// Ends a balance now, as after a refund; what open contracts reserve from it is still theirs. Says whether the
     /// balance exists.
     pub async fn claw_back(&self, balance: BalanceId) -> Result<bool, DomainError> {
-        self.ask(|reply| Command::ClawBack { balance, reply }).await
+        self.run(move |state| state.claw_back(balance)).await
     }
 
     /// The relay's view of the open contracts.
@@ -175,7 +175,7 @@ impl Ledger {
     /// Settles every contract that is due now, however many; returns how many. The ledger's own task does the same a
     /// few at a time.
     pub async fn sweep(&self) -> Result<usize, DomainError> {
-        self.ask(|reply| Command::Sweep { reply }).await
+        self.run(State::sweep_all).await
     }
 
     /// Whether a commit has failed; everything is refused from then on.
@@ -192,6 +192,21 @@ impl Ledger {
             tracing::error!("the ledger's task panicked");
         }
         tasks.retention.abort();
+    }
+
+    /// Runs one operation on the state, alone; returns once what it changed is durable.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Result<T, DomainError> {
+        self.ask(|reply| {
+            Command::Run(Box::new(move |state| {
+                let answer = operation(state);
+                // Whoever has gone away in the meantime does not miss it.
+                Box::new(move || drop(reply.send(answer)))
+            }))
+        })
+        .await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, DomainError> {

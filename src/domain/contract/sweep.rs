@@ -53,6 +53,12 @@ impl State {
         (swept, is_more)
     }
 
+    /// Settles every contract that is due now; returns how many.
+    pub(super) fn sweep_all(&mut self) -> usize {
+        let (swept, _) = self.sweep(usize::MAX);
+        swept
+    }
+
     /// When a contract is to be settled, as things stand.
     pub(super) fn due(&self, id: ContractId, contract: &LiveContract) -> Timestamp {
         let record = &contract.record;

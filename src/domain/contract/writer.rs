@@ -12,12 +12,10 @@ use super::CloseError;
 use super::close::Report;
 use super::companion::{COMPANION_WAIT, CreateReply, Waiters, Waiting};
 use super::create::{Created, NewContract, Refusal};
-use super::record::Balance;
 use super::state::State;
-use crate::domain::balance::BalanceView;
-use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
+use crate::ids::{ClientId, ContractId};
 use crate::store::{Committed, Store};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 use crate::wire::messages::ContractError;
 
 /// Requests in one batch.
@@ -32,28 +30,26 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Contracts the sweeper looks at per batch, so that a great many due at once do not hold up requests.
 const SWEEP_AT_ONCE: usize = 256;
 
-/// One request to the ledger. Reads of balances come this way too, since a read may grant the day's balance.
+/// One request to the ledger. The two that every transfer needs have a shape of their own; all others are a function
+/// of the state. Reads of balances come this way too, since a read may grant the day's balance.
 pub(super) enum Command {
     Create { new: NewContract, reply: CreateReply },
     Close { client: ClientId, contract: ContractId, report: Report, reply: Reply<Result<(), CloseError>> },
-    Balance { network: NetworkId, reply: Reply<BalanceView> },
-    Grant { network: NetworkId, start: Timestamp, end: Timestamp, balance: Balance, reply: Reply<Option<BalanceId>> },
-    ClawBack { balance: BalanceId, reply: Reply<bool> },
-    Sweep { reply: Reply<usize> },
+    Run(Box<dyn FnOnce(&mut State) -> Release + Send>),
     Stop,
 }
 
 /// The answer of a request; dropped without one when the ledger stops or fails.
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
+/// Sends the answer of a [`Command::Run`].
+pub(super) type Release = Box<dyn FnOnce() + Send>;
+
 /// An answer that waits for its commit.
 enum Answer {
     Create(CreateReply, Result<Created, ContractError>),
     Close(Reply<Result<(), CloseError>>, Result<(), CloseError>),
-    Balance(Reply<BalanceView>, BalanceView),
-    Grant(Reply<Option<BalanceId>>, Option<BalanceId>),
-    ClawBack(Reply<bool>, bool),
-    Sweep(Reply<usize>, usize),
+    Run(Release),
 }
 
 impl Answer {
@@ -62,10 +58,7 @@ impl Answer {
         match self {
             Answer::Create(reply, answer) => drop(reply.send(answer)),
             Answer::Close(reply, answer) => drop(reply.send(answer)),
-            Answer::Balance(reply, answer) => drop(reply.send(answer)),
-            Answer::Grant(reply, answer) => drop(reply.send(answer)),
-            Answer::ClawBack(reply, answer) => drop(reply.send(answer)),
-            Answer::Sweep(reply, answer) => drop(reply.send(answer)),
+            Answer::Run(release) => release(),
         }
     }
 }
@@ -137,21 +130,7 @@ impl Writer {
             Command::Close { client, contract, report, reply } => {
                 Answer::Close(reply, state.close(client, contract, report))
             }
-            Command::Balance { network, reply } => Answer::Balance(reply, state.balance_view(network)),
-            Command::Grant { network, start, end, balance, reply } => {
-                Answer::Grant(reply, state.grant(network, start, end, balance))
-            }
-            Command::ClawBack { balance, reply } => Answer::ClawBack(reply, state.claw_back(balance)),
-            Command::Sweep { reply } => {
-                let mut swept = 0;
-                loop {
-                    let (count, is_more) = state.sweep(SWEEP_AT_ONCE);
-                    swept += count;
-                    if !is_more {
-                        break Answer::Sweep(reply, swept);
-                    }
-                }
-            }
+            Command::Run(operation) => Answer::Run(operation(state)),
             Command::Stop => return self.is_stopping = true,
         };
         self.answers.push(answer);
