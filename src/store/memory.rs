@@ -6,11 +6,15 @@ use std::ops::Bound;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::cache::RowCache;
 use super::{Commit, CommitFuture, Committed, Key, Row, Store, StoreError, Version};
 
 /// Rows in a sorted map.
-#[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    cache: RowCache,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,7 +29,7 @@ impl MemoryStore {
     }
 
     fn apply(&self, commit: Commit) -> Committed {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let is_current = |(key, version): &(Key, Version)| {
             state.rows.get(key).map_or(Version::ABSENT, |row| row.version) == *version
         };
@@ -34,23 +38,28 @@ impl MemoryStore {
         }
         state.last_version += 1;
         let version = Version(state.last_version);
-        for (key, value) in commit.writes {
+        for (key, value) in &commit.writes {
             match value {
-                Some(value) => state.rows.insert(key, Row { version, value }),
-                None => state.rows.remove(&key),
+                Some(value) => state.rows.insert(key.clone(), Row { version, value: Bytes::clone(value) }),
+                None => state.rows.remove(key),
             };
         }
+        self.cache.forget(commit.writes.iter().map(|(key, _)| key));
         Committed::Yes
     }
 }
 
 impl Store for MemoryStore {
     fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError> {
-        Ok(self.0.lock().rows.get(key).cloned())
+        Ok(self.state.lock().rows.get(key).cloned())
+    }
+
+    fn cache(&self) -> &RowCache {
+        &self.cache
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Key, Row)>, StoreError> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),

@@ -10,6 +10,9 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+use self::cache::RowCache;
+
+pub mod cache;
 pub mod memory;
 pub mod migration;
 pub mod sled;
@@ -91,6 +94,9 @@ pub type CommitFuture = Pin<Box<dyn Future<Output = Result<Committed, StoreError
 pub trait Store: Send + Sync + 'static {
     /// The row under a key.
     fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError>;
+
+    /// Decoded rows, which this engine forgets as commits change them.
+    fn cache(&self) -> &RowCache;
 
     /// Rows whose key starts with `prefix` and is greater than `after`, in key order, at most `limit`.
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Key, Row)>, StoreError>;

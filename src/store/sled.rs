@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::cache::RowCache;
 use super::watermark::{BATCH_KEY, Watermark};
 use super::{Commit, CommitFuture, Committed, Key, Row, Store, StoreError, Version, migration};
 use crate::config::store::Store as Settings;
@@ -34,6 +35,7 @@ type Reply = oneshot::Sender<Result<Committed, StoreError>>;
 /// A store in a folder of this machine. Dropping it waits for the commits submitted so far.
 pub struct SledStore {
     tree: sled::Tree,
+    cache: Arc<RowCache>,
     submit: Option<SyncSender<(Commit, Reply)>>,
     committer: Option<JoinHandle<()>>,
     has_failed: Arc<AtomicBool>,
@@ -49,9 +51,11 @@ impl SledStore {
         let watermark = Watermark::open(&tree, path)?;
         let has_failed = Arc::new(AtomicBool::new(false));
         let (submit, queue) = sync_channel(QUEUE_COMMITS);
+        let cache = Arc::new(RowCache::default());
         let committer = Committer {
             _database: database,
             tree: tree.clone(),
+            cache: Arc::clone(&cache),
             file,
             watermark,
             // Versions are compared within one process only; the clock keeps those of earlier ones apart.
@@ -62,7 +66,7 @@ impl SledStore {
             .name("store".into())
             .spawn(move || committer.run(&queue))
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(Self { tree, submit: Some(submit), committer: Some(committer), has_failed })
+        Ok(Self { tree, cache, submit: Some(submit), committer: Some(committer), has_failed })
     }
 
     /// Whether a write has failed; nothing is accepted from then on.
@@ -85,6 +89,10 @@ impl Drop for SledStore {
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError> {
         self.tree.get(key).map_err(failed)?.map(|stored| decode_row(&stored)).transpose()
+    }
+
+    fn cache(&self) -> &RowCache {
+        &self.cache
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Key, Row)>, StoreError> {
@@ -131,6 +139,7 @@ struct Committer {
     // Held so that the database, and with it the lock on the folder, lives as long as the thread.
     _database: sled::Db,
     tree: sled::Tree,
+    cache: Arc<RowCache>,
     file: File,
     watermark: Watermark,
     last_version: u64,
@@ -206,18 +215,19 @@ impl Committer {
     fn write(&mut self, overlay: Overlay) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         batch.insert(&BATCH_KEY, &self.watermark.next().to_be_bytes());
-        for (key, (version, value)) in overlay {
+        for (key, (version, value)) in &overlay {
             match value {
                 Some(value) => {
                     let mut stored = Vec::with_capacity(VERSION_BYTES + value.len());
                     stored.extend_from_slice(&version.0.to_be_bytes());
-                    stored.extend_from_slice(&value);
-                    batch.insert(key, stored);
+                    stored.extend_from_slice(value);
+                    batch.insert(key.as_slice(), stored);
                 }
-                None => batch.remove(key),
+                None => batch.remove(key.as_slice()),
             }
         }
         self.tree.apply_batch(batch).map_err(failed)?;
+        self.cache.forget(overlay.keys());
         self.tree.flush().map_err(failed)?;
         let synced = self.file.sync_data().and_then(|()| self.watermark.synced());
         synced.map_err(|error| StoreError::Failed(error.to_string()))

@@ -14,7 +14,7 @@ pub trait TableKey: Sized {
 }
 
 /// A value with a byte form whose first byte is its schema version.
-pub trait TableValue: Sized {
+pub trait TableValue: Sized + Clone + Send + Sync + 'static {
     /// The byte form.
     fn encode(&self) -> Vec<u8>;
     /// Reads the byte form; `None` when it is of another shape.

@@ -1,6 +1,7 @@
 //! One optimistic transaction: it remembers what it read and holds back what it wrote.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -29,7 +30,22 @@ impl<'s> Transaction<'s> {
     /// The value under a key, this transaction's own writes included.
     pub fn get<K: TableKey, V: TableValue>(&mut self, table: &Table<K, V>, key: &K) -> Result<Option<V>, StoreError> {
         let stored = table.key(key);
-        self.get_raw(stored)?.map(|value| table.decode_value(&value)).transpose()
+        if let Some(written) = self.writes.get(&stored) {
+            return written.as_ref().map(|value| table.decode_value(value)).transpose();
+        }
+        let (version, value) = match self.store.cache().get::<V>(&stored) {
+            Ok(known) => known,
+            Err(ticket) => {
+                let row = self.store.get(&stored)?;
+                let version = row.as_ref().map_or(Version::ABSENT, |row| row.version);
+                let value = row.map(|row| table.decode_value(&row.value)).transpose()?.map(Arc::new);
+                self.store.cache().keep(&stored, ticket, version, value.clone());
+                (version, value)
+            }
+        };
+        // The first version seen counts: a row that changed between two reads must conflict.
+        self.reads.entry(stored).or_insert(version);
+        Ok(value.map(Arc::unwrap_or_clone))
     }
 
     /// Writes a value.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use warren::config::store::Store as Settings;
 use warren::ids::{ClientId, NetworkId};
+use warren::json_record;
 use warren::store::memory::MemoryStore;
 use warren::store::sled::SledStore;
 use warren::store::table::Table;
@@ -115,6 +117,64 @@ fn a_transaction_sees_its_own_writes() {
             assert_eq!(seen, [keys[1], keys[2]]);
             assert_eq!(transaction.get(&MEMBERS, &keys[0]).unwrap(), None);
         });
+    });
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Count(u64);
+json_record!(Count, 1);
+
+const COUNTS: Table<ClientId, Count> = Table::new(60_002, "counts");
+
+/// Adds one to a count; returns what it made of it, unless somebody else was faster.
+async fn increment(store: &dyn Store, client: &ClientId) -> Option<u64> {
+    let mut transaction = Transaction::new(store);
+    let count = transaction.get(&COUNTS, client).unwrap().map_or(0, |count| count.0) + 1;
+    transaction.put(&COUNTS, client, &Count(count)).unwrap();
+    let committed = store.commit(transaction.into_commit()).await.unwrap();
+    (committed == Committed::Yes).then_some(count)
+}
+
+#[test]
+fn a_row_is_read_as_the_last_returned_commit_left_it() {
+    with_engines(|store| {
+        runtime().block_on(async {
+            let client = ClientId::new([1; 16]);
+            let read = || Transaction::new(&*store).get(&COUNTS, &client).unwrap();
+            assert_eq!(read(), None);
+            for count in 1..5 {
+                assert_eq!(increment(&*store, &client).await, Some(count));
+                assert_eq!(read(), Some(Count(count)));
+            }
+            let mut removing = Transaction::new(&*store);
+            removing.delete(&COUNTS, &client).unwrap();
+            store.commit(removing.into_commit()).await.unwrap();
+            assert_eq!(read(), None);
+        });
+    });
+}
+
+#[test]
+fn no_increment_is_lost_and_none_is_read_late_while_many_are_made() {
+    const EACH: u64 = 50;
+    with_engines(|store| {
+        let client = ClientId::new([1; 16]);
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                std::thread::spawn(move || {
+                    let runtime = runtime();
+                    for _ in 0..EACH {
+                        let made = std::iter::repeat_with(|| runtime.block_on(increment(&*store, &client)));
+                        let made = made.flatten().next().unwrap();
+                        let read = Transaction::new(&*store).get(&COUNTS, &client).unwrap().unwrap();
+                        assert!(read.0 >= made, "{} was read after {made} had returned", read.0);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(Transaction::new(&*store).get(&COUNTS, &client).unwrap(), Some(Count(8 * EACH)));
     });
 }
 

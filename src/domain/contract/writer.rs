@@ -1,5 +1,6 @@
-//! The one task that changes the ledger. What arrives while a commit is on its way forms the next batch, so a lone
-//! request waits for one commit and many concurrent ones share it. Nobody is answered before their batch is durable.
+//! The one task that changes the ledger. What arrives while a commit is on its way changes memory at once and forms the
+//! next batch, so a lone request waits for one commit, many concurrent ones share it, and deciding overlaps with
+//! writing. Nobody is answered before their batch is durable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +15,15 @@ use super::companion::{COMPANION_WAIT, CreateReply, Waiters, Waiting};
 use super::create::{Created, NewContract, Refusal};
 use super::state::State;
 use crate::ids::{ClientId, ContractId};
-use crate::store::{Committed, Store};
+use crate::store::{CommitFuture, Committed, Store};
 use crate::time::Clock;
 use crate::wire::messages::ContractError;
 
-/// Requests in one batch.
-pub(super) const BATCH: usize = 1024;
+/// Requests taken from the queue at once.
+const AT_ONCE: usize = 256;
+
+/// Answers that may wait for their commit; more requests stay in the queue.
+const UNANSWERED: usize = 8192;
 
 /// Requests that may wait for the batch at hand; more wait in their own tasks.
 pub(super) const QUEUE: usize = 4096;
@@ -63,6 +67,12 @@ impl Answer {
     }
 }
 
+/// A batch on its way to the disk, and who waits for it.
+struct InFlight {
+    commit: CommitFuture,
+    answers: Vec<Answer>,
+}
+
 /// The task's own state.
 pub(super) struct Writer {
     pub(super) state: State,
@@ -71,7 +81,9 @@ pub(super) struct Writer {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) has_failed: Arc<AtomicBool>,
     waiters: Waiters,
+    /// Answers of the batch that gathers.
     answers: Vec<Answer>,
+    in_flight: Option<InFlight>,
     next_sweep: Instant,
     is_stopping: bool,
 }
@@ -92,6 +104,7 @@ impl Writer {
             has_failed,
             waiters: Waiters::default(),
             answers: Vec::new(),
+            in_flight: None,
             next_sweep: Instant::now() + SWEEP_EVERY,
             is_stopping: false,
         }
@@ -100,24 +113,49 @@ impl Writer {
     /// Serves requests until told to stop, or until a commit fails: memory is then ahead of the store, so nothing that
     /// follows could be trusted. Requests that are left are dropped, which their callers take for a refusal.
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while !self.is_stopping {
-            let wake_at = self.waiters.next_deadline().map_or(self.next_sweep, |at| at.min(self.next_sweep));
+        let mut requests = Vec::with_capacity(AT_ONCE);
+        while !self.is_stopping || self.in_flight.is_some() {
+            let wake_at = self.wake_at();
+            let is_taking = !self.is_stopping && self.answers.len() < UNANSWERED;
             tokio::select! {
                 biased;
-                count = self.commands.recv_many(&mut batch, BATCH) => self.is_stopping = count == 0,
-                () = tokio::time::sleep_until(wake_at) => {}
+                outcome = landed(&mut self.in_flight) => {
+                    let Some(answers) = outcome else {
+                        self.has_failed.store(true, Ordering::Relaxed);
+                        return;
+                    };
+                    answers.into_iter().for_each(Answer::release);
+                }
+                count = self.commands.recv_many(&mut requests, AT_ONCE), if is_taking => self.is_stopping = count == 0,
+                () = tokio::time::sleep_until(wake_at), if is_taking => {}
             }
             self.state.advance(self.clock.now());
-            for command in batch.drain(..) {
-                self.apply(command);
+            for request in requests.drain(..) {
+                self.apply(request);
             }
             self.keep_time();
-            if !self.commit().await {
-                self.has_failed.store(true, Ordering::Relaxed);
-                return;
+            if self.in_flight.is_none() {
+                self.submit();
             }
-            self.answers.drain(..).for_each(Answer::release);
+        }
+    }
+
+    /// When time alone gives it something to do. The sweeper waits for the batch on its way, so that its share of the
+    /// next one stays small.
+    fn wake_at(&self) -> Instant {
+        let sweep = match self.in_flight {
+            None => self.next_sweep,
+            Some(_) => Instant::now() + SWEEP_EVERY,
+        };
+        self.waiters.next_deadline().map_or(sweep, |at| at.min(sweep))
+    }
+
+    /// Sends what has gathered on its way; answers that changed nothing leave at once, for nothing is ahead of them.
+    fn submit(&mut self) {
+        let answers = std::mem::take(&mut self.answers);
+        match self.state.take_commit() {
+            Some(commit) => self.in_flight = Some(InFlight { commit: self.store.commit(commit), answers }),
+            None => answers.into_iter().for_each(Answer::release),
         }
     }
 
@@ -170,29 +208,28 @@ impl Writer {
         for waiting in self.waiters.expire(now) {
             self.answers.push(Answer::Create(waiting.reply, Err(ContractError::Setup)));
         }
-        if now >= self.next_sweep {
+        if now >= self.next_sweep && self.in_flight.is_none() {
             let (_, is_more) = self.state.sweep(SWEEP_AT_ONCE);
             let is_more = self.state.forget_old(SWEEP_AT_ONCE) || is_more;
             self.state.links.forget(self.state.now);
             self.next_sweep = if is_more { now } else { now + SWEEP_EVERY };
         }
     }
+}
 
-    /// Makes the batch durable; says whether it is.
-    async fn commit(&mut self) -> bool {
-        let Some(commit) = self.state.take_commit() else { return true };
-        match self.store.commit(commit).await {
-            Ok(Committed::Yes) => true,
-            Ok(Committed::Conflict) => {
-                tracing::error!(
-                    "the ledger's rows were changed by someone else; no contract is made or closed until a restart"
-                );
-                false
-            }
-            Err(error) => {
-                tracing::error!(%error, "the ledger cannot write; no contract is made or closed until a restart");
-                false
-            }
+/// Waits for the batch on its way, for ever when there is none; `None` when it failed, else who may be answered.
+async fn landed(in_flight: &mut Option<InFlight>) -> Option<Vec<Answer>> {
+    let Some(batch) = in_flight else { return std::future::pending().await };
+    let outcome = (&mut batch.commit).await;
+    let batch = in_flight.take()?;
+    match outcome {
+        Ok(Committed::Yes) => return Some(batch.answers),
+        Ok(Committed::Conflict) => {
+            tracing::error!(
+                "the ledger's rows were changed by someone else; no contract is made or closed until a restart"
+            );
         }
+        Err(error) => tracing::error!(%error, "the ledger cannot write; no contract is made or closed until a restart"),
     }
+    None
 }

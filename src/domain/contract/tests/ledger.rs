@@ -1,10 +1,16 @@
 //! Contracts and balances through the ledger's front door.
 
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::config::contracts::HmacForm;
 use crate::domain::contract::CloseError;
 use crate::domain::contract::record::Balance;
-use crate::store::{Commit, CommitFuture, Key, Row, StoreError};
+use crate::store::cache::RowCache;
+use crate::store::{Commit, CommitFuture, Committed, Key, Row, StoreError};
 use crate::time::Timestamp;
 use crate::wire::contract_signature;
 
@@ -268,11 +274,15 @@ async fn a_stopped_ledger_refuses() {
 }
 
 /// A store whose commits all fail.
-struct Broken;
+#[derive(Default)]
+struct Broken(RowCache);
 
 impl Store for Broken {
     fn get(&self, _: &[u8]) -> Result<Option<Row>, StoreError> {
         Ok(None)
+    }
+    fn cache(&self) -> &RowCache {
+        &self.0
     }
     fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<(Key, Row)>, StoreError> {
         Ok(Vec::new())
@@ -287,7 +297,8 @@ async fn after_a_failed_commit_nothing_is_answered_any_more() {
     let world = World::new(100 * MIB).await;
     let domain = &world.domain;
     let config = domain.service.config().clone();
-    let ledger = Ledger::open(domain.service.clone(), Arc::new(Broken), domain.clock.clone(), config).unwrap();
+    let ledger =
+        Ledger::open(domain.service.clone(), Arc::new(Broken::default()), domain.clock.clone(), config).unwrap();
     for _ in 0..2 {
         let refused = ledger.create(id(CONSUMER), &request(PROVIDER, false)).await;
         assert_eq!(refused, Err(ContractError::Setup));
@@ -296,6 +307,70 @@ async fn after_a_failed_commit_nothing_is_answered_any_more() {
     let error = ledger.balance(network(CONSUMER)).await.unwrap_err();
     assert!(matches!(error, crate::domain::error::DomainError::Store(_)));
     ledger.shutdown().await;
+}
+
+/// A store whose commits land when the test says so.
+#[derive(Default)]
+struct Slow {
+    cache: RowCache,
+    submitted: Mutex<VecDeque<oneshot::Sender<()>>>,
+}
+
+impl Slow {
+    fn submitted(&self) -> usize {
+        self.submitted.lock().len()
+    }
+
+    fn land(&self) {
+        let first = self.submitted.lock().pop_front();
+        first.expect("no commit is on its way").send(()).unwrap();
+    }
+}
+
+impl Store for Slow {
+    fn get(&self, _: &[u8]) -> Result<Option<Row>, StoreError> {
+        Ok(None)
+    }
+    fn cache(&self) -> &RowCache {
+        &self.cache
+    }
+    fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<(Key, Row)>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn commit(&self, _: Commit) -> CommitFuture {
+        let (land, landed) = oneshot::channel();
+        self.submitted.lock().push_back(land);
+        Box::pin(async move { landed.await.map(|()| Committed::Yes).map_err(|_| StoreError::Failed("gone".into())) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_while_a_commit_is_on_its_way_is_answered_with_the_next_one() {
+    let world = World::new(100 * MIB).await;
+    let domain = &world.domain;
+    let (store, config) = (Arc::new(Slow::default()), domain.service.config().clone());
+    let shared: Arc<dyn Store> = Arc::<Slow>::clone(&store);
+    let ledger = Ledger::open(domain.service.clone(), shared, domain.clock.clone(), config).unwrap();
+    let ask = || {
+        let ledger = Arc::clone(&ledger);
+        tokio::spawn(async move { ledger.create(id(CONSUMER), &request(PROVIDER, false)).await })
+    };
+    // Time is paused: each wait ends only when nothing else can run.
+    let settle = || tokio::time::sleep(Duration::from_millis(1));
+    let first = ask();
+    settle().await;
+    let (second, third) = (ask(), ask());
+    settle().await;
+    assert_eq!(store.submitted(), 1, "one commit at a time");
+    assert!(!first.is_finished() && !second.is_finished());
+    store.land();
+    settle().await;
+    assert!(first.is_finished() && !second.is_finished() && !third.is_finished());
+    assert_eq!(store.submitted(), 1, "the other two share one");
+    store.land();
+    for answer in [first, second, third] {
+        assert!(answer.await.unwrap().is_ok());
+    }
 }
 
 #[tokio::test]
