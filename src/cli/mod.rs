@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::load::ConfigError;
 
+mod admin;
 mod completions;
 mod config;
 mod demo;
@@ -30,6 +31,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Carry a file between two networks through a server of its own, and show what it cost
     Demo(demo::DemoArgs),
+    /// Look after networks, clients, balances and contracts, whether or not the server runs
+    Admin(admin::AdminArgs),
     /// Check or show the settings
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
@@ -43,6 +46,7 @@ pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => serve::runtime().and_then(|runtime| runtime.block_on(demo::run(arguments))),
+        Command::Admin(arguments) => admin::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
     };

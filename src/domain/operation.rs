@@ -74,6 +74,17 @@ impl Tx<'_> {
         self.transaction.scan_snapshot(table, prefix)
     }
 
+    /// Stored rows of a table behind the key `after`, in key order, at most `count`; without a conflict when they change
+    /// before the commit. For lists that are shown in pages.
+    pub fn page_snapshot<K: TableKey, V: TableValue>(
+        &self,
+        table: &Table<K, V>,
+        after: Option<&K>,
+        count: usize,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        self.transaction.page_snapshot(table, after, count)
+    }
+
     /// A fresh time-ordered id.
     pub fn new_id<I: Id>(&mut self) -> I {
         self.ids.next_random(self.now)

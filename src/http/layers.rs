@@ -130,7 +130,7 @@ async fn time_out(State(state): State<ApiState>, request: Request, next: Next) -
     }
 }
 
-fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
+pub(super) fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
     let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
     tracing::error!(cause = text.unwrap_or("unknown"), "a handler panicked");
     ApiError::internal().into_response()

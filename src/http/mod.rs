@@ -7,6 +7,7 @@
 use axum::Router;
 
 pub mod address;
+pub mod admin;
 pub mod api;
 pub mod docs;
 pub mod error;

@@ -27,7 +27,9 @@ mod front;
 mod health;
 mod identity;
 mod listeners;
+pub mod local;
 mod mail;
+pub mod offline;
 mod open_files;
 mod parts;
 mod quic;
@@ -36,6 +38,7 @@ mod tls;
 use front::Front;
 use health::Health;
 use listeners::Listener;
+use local::LocalListener;
 use parts::Parts;
 use quic::QuicListener;
 use tls::Certificates;
@@ -125,6 +128,13 @@ impl Server {
         };
         tasks.spawn(api.run(stop.clone(), tasks.clone()));
         health_tasks.spawn(health_listener.run(stop_health.clone(), health_tasks.clone()));
+        match LocalListener::bind(&config.store.path) {
+            Ok(local) => {
+                tasks.spawn(local.run(http::admin::router(parts.api.clone()), stop.clone(), tasks.clone()));
+            }
+            // Clients are served all the same: some file systems hold no sockets.
+            Err(error) => tracing::error!(error = format!("{error:#}"), "warren admin will not reach this server"),
+        }
         if let Some(quic) = quic {
             tasks.spawn(quic.run(status, Arc::clone(&parts.relay), stop.clone(), tasks.clone()));
         }

@@ -109,6 +109,18 @@ impl<'s> Transaction<'s> {
         rows.into_iter().map(|(key, row)| Ok((table.decode_key(&key)?, table.decode_value(&row.value)?))).collect()
     }
 
+    /// Stored rows of a table behind the key `after`, in key order, at most `count`; as [`Transaction::scan_snapshot`].
+    pub fn page_snapshot<K: TableKey, V: TableValue>(
+        &self,
+        table: &Table<K, V>,
+        after: Option<&K>,
+        count: usize,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        let after = after.map(|key| table.key(key));
+        let rows = self.store.scan(&table.prefix(&()), after.as_deref(), count)?;
+        rows.into_iter().map(|(key, row)| Ok((table.decode_key(&key)?, table.decode_value(&row.value)?))).collect()
+    }
+
     /// Whether anything was written.
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()

@@ -3,6 +3,7 @@
 // The helpers of tests may fail like tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod admin;
 mod bad_input;
 mod client;
 mod configuration;

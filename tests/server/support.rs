@@ -121,6 +121,8 @@ impl Process {
     /// Starts it and waits for its ready file.
     pub fn start(folder: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let ready_file = folder.join("ready.json");
+        // One of an earlier process would be taken for this one's.
+        let _ = std::fs::remove_file(&ready_file);
         let mut command = command(&folder.join("data"));
         command.arg("serve").arg("--ready-file").arg(&ready_file);
         change(&mut command);

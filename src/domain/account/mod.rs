@@ -4,6 +4,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod find;
 pub mod name;
 pub mod rename;
 pub mod user;

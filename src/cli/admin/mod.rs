@@ -1,0 +1,64 @@
+//! `warren admin`: the operator's commands. One file per group of commands: its subcommands, and the tables that show
+//! their answers. What a command does is in `http/admin`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use crate::config::load::{self, Sources};
+use crate::http::admin::status::ShowStatus;
+
+mod desk;
+mod network;
+mod show;
+mod status;
+
+use desk::Desk;
+
+/// Asks the running server through the socket in its data folder; when none runs, works on the store itself. Networks
+/// are named by id or by name.
+#[derive(Args)]
+pub struct AdminArgs {
+    /// Data folder of the server (store.path)
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// File with the settings of the server; without it only defaults and environment count
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    group: Group,
+}
+
+#[derive(Subcommand)]
+enum Group {
+    /// How the server is
+    Status(ShowStatus),
+    /// List, show and delete networks
+    #[command(subcommand)]
+    Network(network::Network),
+}
+
+/// Runs the command.
+pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
+    let mut sources = Sources::of_process(arguments.config);
+    if let Some(data) = &arguments.data {
+        sources.command_line.push(("--data", "store.path", data.to_string_lossy().into_owned()));
+    }
+    let mut config = load::load(&sources)?.config;
+    // The answer is the output; without a server, only what fails behind it is worth a line beside it.
+    config.telemetry.log_filter = "error".into();
+    let _log = crate::telemetry::tracing::start(&config.telemetry)?;
+    super::serve::runtime()?.block_on(async {
+        let desk = Desk::open(Arc::new(config), arguments.json).await?;
+        let outcome = match arguments.group {
+            Group::Status(command) => desk.run(command, status::table).await,
+            Group::Network(command) => command.run(&desk).await,
+        };
+        desk.close().await;
+        outcome
+    })
+}

@@ -1,0 +1,92 @@
+//! The operator API: what `warren admin` asks, through a local socket that only the server's own user may open, or in
+//! the same process when no server runs. No part of the public routes or of their description.
+//!
+//! A command is one struct. Its fields are the options a person types and the body that travels; [`Command::run`] is
+//! what it does, an operation of `domain` as a rule. A new one is named in its file's `routes()`.
+
+use std::future::Future;
+
+use axum::extract::{DefaultBodyLimit, OriginalUri, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::error::{ApiError, ApiResult};
+use super::extract::Body;
+use super::layers;
+use super::state::ApiState;
+use crate::domain::account::find::FindNetwork;
+use crate::domain::network::NetworkRecord;
+use crate::ids::NetworkId;
+
+pub mod network;
+pub mod status;
+
+/// Largest body of a command.
+const BODY_BYTES: usize = 64 << 10;
+
+/// Most entries in one answer.
+pub const PAGE_MAX: u32 = 1000;
+
+/// A command of the operator, with its options as fields.
+pub trait Command: Serialize + DeserializeOwned + Send + 'static {
+    /// Its route, `/<group>/<verb>`, always `POST`.
+    const PATH: &'static str;
+
+    /// What the operator learns.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Does it. A refusal is one sentence that names what is wrong and what to do.
+    fn run(self, state: &ApiState) -> impl Future<Output = Result<Self::Answer, ApiError>> + Send;
+}
+
+/// Every command. Whoever can reach this router may do everything: it belongs behind a local socket.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .merge(status::routes())
+        .merge(network::routes())
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .with_state(state)
+}
+
+/// The route of one command.
+fn route<C: Command>() -> Router<ApiState> {
+    Router::new().route(C::PATH, post(answer::<C>))
+}
+
+async fn answer<C: Command>(State(state): State<ApiState>, Body(command): Body<C>) -> ApiResult<C::Answer> {
+    tracing::info!(command = C::PATH, "operator command");
+    command.run(&state).await.map(Json)
+}
+
+async fn unknown(OriginalUri(uri): OriginalUri) -> ApiError {
+    let text = format!("the running server does not know {}; use the release of warren that it runs", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, text)
+}
+
+fn not_found(text: String) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, text)
+}
+
+/// The network that the operator named, by id or by name.
+fn find_network(state: &ApiState, named: &str) -> Result<(NetworkId, NetworkRecord), ApiError> {
+    let found = state.service.read(&FindNetwork { named })?;
+    found.ok_or_else(|| {
+        not_found(format!("there is no network with the id or name {named:?}; `warren admin network list` shows all"))
+    })
+}
+
+/// Cuts a list that may hold one entry too many, and gives the id of the last one left when there was more.
+fn cut<T, I>(entries: &mut Vec<T>, limit: u32, id: impl Fn(&T) -> I) -> Option<I> {
+    let is_more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    entries.last().filter(|_| is_more).map(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! `warren admin` as operators run it: beside a server, without one, and where it must refuse.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use warren::store::sled::SledStore;
+
+use crate::support::{Process, command, config, install_crypto};
+
+/// Exit code, stdout and stderr of `warren admin` over a data folder.
+fn admin(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(data).arg("admin").args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The answer of a command that must succeed.
+fn answer(data: &Path, arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = admin(data, &[arguments, &["--json"]].concat());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}: {stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// The one sentence of a command that must fail with this code.
+fn refusal(data: &Path, arguments: &[&str], expected: i32) -> String {
+    let (code, stdout, stderr) = admin(data, arguments);
+    assert_eq!((code, stdout.as_str()), (Some(expected), ""), "{arguments:?}: {stderr}");
+    assert!(expected == 2 || stderr.lines().count() == 1, "one sentence: {stderr}");
+    stderr
+}
+
+/// Makes a network over the public API.
+async fn make_network(process: &Process, name: &str) {
+    let url = format!("http://{}/auth/network-create", process.addresses()["http"].as_str().unwrap());
+    let body = json!({
+        "user_name": "Ada", "user_auth": format!("{name}@hill.example"), "password": "correct horse",
+        "network_name": name, "terms": true,
+    });
+    let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200, "{}", answer.text().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_same_commands_work_beside_a_server_and_without_one() {
+    install_crypto();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut process = Process::start(folder.path(), |_| ());
+    for name in ["hilltop-lab", "valley-lab"] {
+        make_network(&process, name).await;
+    }
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("admin.sock"))), (0o700, 0o600));
+
+    let status = answer(&data, &["status"]);
+    assert_eq!(status["state"], "ok");
+    let with_server = answer(&data, &["network", "list"]);
+    assert_eq!(with_server["networks"].as_array().unwrap().len(), 2);
+    let first = answer(&data, &["network", "list", "--limit", "1"]);
+    assert_eq!(first["networks"][0], with_server["networks"][0]);
+    let rest = answer(&data, &["network", "list", "--after", first["next"].as_str().unwrap()]);
+    assert_eq!((&rest["networks"][0], rest.get("next")), (&with_server["networks"][1], None));
+    let (code, table, _) = admin(&data, &["network", "list", "--limit", "1"]);
+    assert_eq!(code, Some(0));
+    assert!(table.starts_with("NETWORK") && table.contains("hilltop-lab") && table.contains("--after"), "{table}");
+    let shown = answer(&data, &["network", "show", "hilltop-lab"]);
+    assert_eq!(shown["sign_in"][0]["user_auth"], "hilltop-lab@hill.example");
+
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(!data.join("admin.sock").exists());
+    assert_eq!(answer(&data, &["network", "list"]), with_server);
+    assert_eq!(answer(&data, &["network", "show", "hilltop-lab"]), shown);
+    assert!(answer(&data, &["status"])["state"].as_str().unwrap().contains("no server runs"));
+    // What is changed without a server is there for the next one.
+    let (code, line, _) = admin(&data, &["network", "delete", "hilltop-lab"]);
+    assert!(code == Some(0) && line.contains("hilltop-lab"), "{line}");
+    let _process = Process::start(folder.path(), |_| ());
+    let left = answer(&data, &["network", "list"]);
+    assert_eq!(left["networks"].as_array().unwrap(), &with_server["networks"].as_array().unwrap()[1..]);
+}
+
+#[test]
+fn a_killed_server_leaves_a_socket_that_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut process = Process::start(folder.path(), |_| ());
+    process.signal("KILL");
+    process.wait();
+    assert!(data.join("admin.sock").exists());
+    assert_eq!(answer(&data, &["network", "list"])["networks"], json!([]));
+    let _process = Process::start(folder.path(), |_| ());
+    assert_eq!(answer(&data, &["status"])["state"], "ok");
+}
+
+#[test]
+fn a_store_held_by_a_process_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let _held = SledStore::open(&config(folder.path()).store).unwrap();
+    let text = refusal(folder.path(), &["network", "list"], 1);
+    let folder = folder.path().to_str().unwrap();
+    assert!(text.contains(folder) && text.contains("in use") && text.contains("admin.sock"), "{text}");
+}
+
+#[test]
+fn a_folder_without_data_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("typo");
+    for path in [folder.path(), missing.as_path()] {
+        let text = refusal(folder.path(), &["--data", path.to_str().unwrap(), "network", "list"], 1);
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("--data"), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn unknown_networks_and_bad_arguments_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _process = Process::start(folder.path(), |_| ());
+    let text = refusal(&data, &["network", "show", "nobody"], 1);
+    assert!(text.contains("\"nobody\"") && text.contains("warren admin network list"), "{text}");
+    let text = refusal(&data, &["network", "list", "--after", "12"], 2);
+    assert!(text.contains("'12'") && text.contains("36 characters"), "{text}");
+    for wrong in [&["network"][..], &["network", "list", "--limit", "0"], &["network", "list", "--config", "/nowhere"]]
+    {
+        refusal(&data, wrong, 2);
+    }
+}
