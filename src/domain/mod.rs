@@ -16,6 +16,7 @@ pub mod device;
 pub mod effect;
 pub mod error;
 pub mod location;
+pub mod money;
 pub mod network;
 pub mod operation;
 pub mod password;

@@ -64,6 +64,22 @@ async fn the_same_commands_work_beside_a_server_and_without_one() {
     let (code, table, _) = admin(&data, &["network", "list", "--limit", "1"]);
     assert_eq!(code, Some(0));
     assert!(table.starts_with("NETWORK") && table.contains("hilltop-lab") && table.contains("--after"), "{table}");
+    let granted =
+        answer(&data, &["balance", "grant", "hilltop-lab", "2GiB", "--days", "7", "--pro", "--revenue", "4.99"]);
+    let balance = answer(&data, &["balance", "show", "hilltop-lab"]);
+    assert_eq!(balance["balances"][0]["balance_id"], granted["balance_id"]);
+    assert_eq!(balance["balances"][0]["net_revenue"], 499_000_000_000i64);
+    for (arguments, title) in [
+        (&["client", "list", "hilltop-lab"][..], "CLIENT"),
+        (&["session", "list", "hilltop-lab"], "SESSION"),
+        (&["balance", "show", "hilltop-lab"], "network"),
+        (&["contract", "list", "--state", "open"], "CONTRACT"),
+        (&["contract", "sweep"], "contracts settled: 0"),
+        (&["provider", "list"], "CLIENT"),
+    ] {
+        let (code, table, stderr) = admin(&data, arguments);
+        assert!(code == Some(0) && table.starts_with(title), "{arguments:?}: {table}{stderr}");
+    }
     let shown = answer(&data, &["network", "show", "hilltop-lab"]);
     assert_eq!(shown["sign_in"][0]["user_auth"], "hilltop-lab@hill.example");
 
@@ -72,6 +88,11 @@ async fn the_same_commands_work_beside_a_server_and_without_one() {
     assert!(!data.join("admin.sock").exists());
     assert_eq!(answer(&data, &["network", "list"]), with_server);
     assert_eq!(answer(&data, &["network", "show", "hilltop-lab"]), shown);
+    let without_server = answer(&data, &["balance", "show", "hilltop-lab"]);
+    assert_eq!(without_server, balance);
+    let ended = granted["balance_id"].as_str().unwrap();
+    assert_eq!(admin(&data, &["balance", "claw-back", ended]).1, format!("ended balance {ended}\n"));
+    assert_eq!(answer(&data, &["balance", "show", "hilltop-lab"])["is_pro"], false);
     assert!(answer(&data, &["status"])["state"].as_str().unwrap().contains("no server runs"));
     // What is changed without a server is there for the next one.
     let (code, line, _) = admin(&data, &["network", "delete", "hilltop-lab"]);
@@ -123,8 +144,16 @@ fn unknown_networks_and_bad_arguments_are_told_apart() {
     assert!(text.contains("\"nobody\"") && text.contains("warren admin network list"), "{text}");
     let text = refusal(&data, &["network", "list", "--after", "12"], 2);
     assert!(text.contains("'12'") && text.contains("36 characters"), "{text}");
-    for wrong in [&["network"][..], &["network", "list", "--limit", "0"], &["network", "list", "--config", "/nowhere"]]
-    {
+    let wrong_arguments = [
+        &["network"][..],
+        &["network", "list", "--limit", "0"],
+        &["client", "remove", "laptop"],
+        &["balance", "grant", "nobody", "much"],
+        &["balance", "grant", "nobody", "1GiB", "--revenue", "-1"],
+        &["contract", "list", "--state", "settled"],
+        &["network", "list", "--config", "/nowhere"],
+    ];
+    for wrong in wrong_arguments {
         refusal(&data, wrong, 2);
     }
 }

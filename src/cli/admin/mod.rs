@@ -9,8 +9,13 @@ use clap::{Args, Subcommand};
 use crate::config::load::{self, Sources};
 use crate::http::admin::status::ShowStatus;
 
+mod balance;
+mod client;
+mod contract;
 mod desk;
 mod network;
+mod provider;
+mod session;
 mod show;
 mod status;
 
@@ -40,6 +45,21 @@ enum Group {
     /// List, show and delete networks
     #[command(subcommand)]
     Network(network::Network),
+    /// List and remove clients
+    #[command(subcommand)]
+    Client(client::Client),
+    /// List and revoke login sessions
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Show, grant and claw back balances
+    #[command(subcommand)]
+    Balance(balance::Balance),
+    /// List, show and sweep contracts
+    #[command(subcommand)]
+    Contract(contract::Contract),
+    /// List the connected providers
+    #[command(subcommand)]
+    Provider(provider::Provider),
 }
 
 /// Runs the command.
@@ -57,6 +77,11 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
         let outcome = match arguments.group {
             Group::Status(command) => desk.run(command, status::table).await,
             Group::Network(command) => command.run(&desk).await,
+            Group::Client(command) => command.run(&desk).await,
+            Group::Session(command) => command.run(&desk).await,
+            Group::Balance(command) => command.run(&desk).await,
+            Group::Contract(command) => command.run(&desk).await,
+            Group::Provider(command) => command.run(&desk).await,
         };
         desk.close().await;
         outcome

@@ -28,6 +28,7 @@ mod create;
 mod escrow;
 pub mod gate;
 mod links;
+pub mod list;
 pub mod pairs;
 pub mod record;
 pub mod request;

@@ -4,7 +4,7 @@
 //! the store, so nothing here can be lost. A new candidate waits `relay.announce_delay` before it is offered. Several
 //! addresses are normal (dual stack); the newest transport says where a provider is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -213,6 +213,20 @@ impl Candidates {
     /// A candidate, offered or not.
     pub fn get(&self, client_id: ClientId) -> Option<&Candidate> {
         self.clients.get(&client_id)
+    }
+
+    /// Candidates behind `after`, offered or not, in the order of their ids; at most `count`.
+    pub fn page(&self, after: Option<ClientId>, count: usize) -> BTreeMap<ClientId, &Candidate> {
+        let mut page = BTreeMap::new();
+        for (client_id, candidate) in &self.clients {
+            if after.is_none_or(|after| *client_id > after) {
+                page.insert(*client_id, candidate);
+                if page.len() > count {
+                    page.pop_last();
+                }
+            }
+        }
+        page
     }
 
     /// Everyone whom all may use.

@@ -21,8 +21,14 @@ use super::state::ApiState;
 use crate::domain::account::find::FindNetwork;
 use crate::domain::network::NetworkRecord;
 use crate::ids::NetworkId;
+use crate::wire::messages::ProvideMode;
 
+pub mod balance;
+pub mod client;
+pub mod contract;
 pub mod network;
+pub mod provider;
+pub mod session;
 pub mod status;
 
 /// Largest body of a command.
@@ -48,6 +54,11 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .merge(status::routes())
         .merge(network::routes())
+        .merge(client::routes())
+        .merge(session::routes())
+        .merge(balance::routes())
+        .merge(contract::routes())
+        .merge(provider::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(CatchPanicLayer::custom(layers::panicked))
@@ -86,6 +97,11 @@ fn cut<T, I>(entries: &mut Vec<T>, limit: u32, id: impl Fn(&T) -> I) -> Option<I
     let is_more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     entries.last().filter(|_| is_more).map(id)
+}
+
+/// The words for provide modes.
+fn mode_words(modes: impl IntoIterator<Item = ProvideMode>) -> Vec<String> {
+    modes.into_iter().map(|mode| format!("{mode:?}").to_lowercase()).collect()
 }
 
 #[cfg(test)]

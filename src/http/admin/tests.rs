@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::router;
+use crate::domain::effect::Effect;
+use crate::http::api::provider::tests::{located, provide};
 use crate::http::testing::TestApi;
+use crate::wire::messages::{CreateContract, ProvideMode};
 
 fn api() -> TestApi {
     TestApi::new().with_router(router)
@@ -49,4 +52,125 @@ async fn the_status_names_release_and_folder() {
     assert_eq!(status["state"], "ok");
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status["store"], "data");
+}
+
+#[tokio::test]
+async fn clients_are_listed_with_where_they_are_and_removed() {
+    let api = TestApi::new();
+    let (provider, _guard) = provide(&api, &[ProvideMode::Public]).await;
+    let api = api.with_router(router);
+    let network = api.user.network_id.to_string();
+    let listed = api.post("/client/list", json!({"network": network, "limit": 9})).await.expect(200);
+    let clients = listed["clients"].as_array().unwrap();
+    assert_eq!((clients.len(), &listed["is_more"]), (2, &json!(false)));
+    assert_eq!(clients[0]["client_id"], provider.to_string());
+    assert_eq!((&clients[0]["provide_modes"], &clients[0]["addresses"]), (&json!(["public"]), &json!(["203.0.113.9"])));
+    assert_eq!((&clients[1]["description"], clients[1].get("connect_time")), (&json!("laptop"), None));
+    let cut = api.post("/client/list", json!({"network": network, "limit": 1})).await.expect(200);
+    assert_eq!((cut["clients"].as_array().unwrap().len(), &cut["is_more"]), (1, &json!(true)));
+
+    let client = api.client.client_id().unwrap();
+    let removed = api.post("/client/remove", json!({"client_id": client})).await.expect(200);
+    assert_eq!(removed["network_id"], network);
+    assert!(api.effects.take().contains(&Effect::ClientRemoved(client)));
+    let again = api.post("/client/remove", json!({"client_id": client})).await.expect(404);
+    assert!(again["error"]["message"].as_str().unwrap().contains(&client.to_string()));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_revoked() {
+    let api = api();
+    let network = api.user.network_id.to_string();
+    let listed = api.post("/session/list", json!({"network": network})).await.expect(200);
+    let session = listed["sessions"][0]["session_id"].clone();
+    assert_eq!(session, api.user.session_id.unwrap().to_string());
+    let revoke = json!({"network": network, "session_id": session});
+    assert_eq!(api.post("/session/revoke", revoke.clone()).await.expect(200)["ended"], 1);
+    let again = api.post("/session/revoke", revoke).await.expect(404);
+    assert!(again["error"]["message"].as_str().unwrap().contains(session.as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn a_granted_balance_can_be_spent_until_it_is_clawed_back() {
+    let api = api();
+    let network = api.user.network_id.to_string();
+    let show = || async { api.post("/balance/show", json!({"network": network})).await.expect(200) };
+    let before = show().await;
+    let grant = json!({"network": network, "bytes": "2GiB", "days": 3, "pro": true, "revenue": 499_000_000_000i64});
+    let granted = api.post("/balance/grant", grant).await.expect(200);
+    let after = show().await;
+    let bytes = |shown: &serde_json::Value| shown["available_bytes"].as_i64().unwrap();
+    assert_eq!((bytes(&after) - bytes(&before), &after["is_pro"]), (2 << 30, &json!(true)));
+    let balance = after["balances"].as_array().unwrap().iter().find(|one| one["balance_id"] == granted["balance_id"]);
+    assert_eq!(balance.unwrap()["net_revenue"], 499_000_000_000i64);
+    assert_eq!(granted["end_time"], "2026-02-06T04:05:06Z");
+
+    let back = json!({"balance_id": granted["balance_id"]});
+    api.post("/balance/claw-back", back).await.expect(200);
+    let ended = show().await;
+    assert_eq!((bytes(&ended), &ended["is_pro"]), (bytes(&before), &json!(false)));
+    let unknown = json!({"balance_id": api.user.network_id});
+    api.post("/balance/claw-back", unknown).await.expect(404);
+    for wrong in
+        [json!({"bytes": "0B"}), json!({"bytes": "9223372036854775808"}), json!({"bytes": "1B", "revenue": -1})]
+    {
+        let mut grant = json!({"network": network, "days": 3, "pro": false, "revenue": 0});
+        grant.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        api.post("/balance/grant", grant).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn contracts_are_listed_and_shown_until_they_are_swept() {
+    let api = TestApi::new();
+    let (provider, guard) = provide(&api, &[ProvideMode::Network]).await;
+    let api = api.with_router(router);
+    let client = api.client.client_id().unwrap();
+    let request = CreateContract {
+        destination_id: Some(provider.into()),
+        transfer_byte_count: 1 << 20,
+        ..CreateContract::default()
+    };
+    api.state.ledger.create(client, &request).await.unwrap();
+    drop(guard);
+    let list = |filter: serde_json::Value| {
+        let mut body = json!({"limit": 10});
+        body.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
+        api.post("/contract/list", body)
+    };
+    let network = api.user.network_id.to_string();
+    let listed = list(json!({"network": network, "state": "open"})).await.expect(200);
+    let contract = &listed["contracts"][0];
+    assert_eq!((&contract["source"]["client_id"], &contract["bytes"]), (&json!(client), &json!(1 << 20)));
+    assert_eq!((&contract["provide_mode"], &contract["state"]), (&json!("network"), &json!("open")));
+    assert_eq!(list(json!({"state": "disputed"})).await.expect(200)["contracts"], json!([]));
+    let id = &contract["contract_id"];
+    let shown = api.post("/contract/show", json!({"contract_id": id})).await.expect(200);
+    assert_eq!(&shown, contract);
+    assert_eq!(api.post("/contract/sweep", json!({})).await.expect(200)["settled"], 0);
+    api.clock.advance(std::time::Duration::from_secs(301));
+    assert_eq!(api.post("/contract/sweep", json!({})).await.expect(200)["settled"], 1);
+    assert_eq!(list(json!({})).await.expect(200)["contracts"], json!([]));
+    let gone = api.post("/contract/show", json!({"contract_id": id})).await.expect(404);
+    assert!(gone["error"]["message"].as_str().unwrap().contains(id.as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn providers_are_listed_in_pages_while_they_are_connected() {
+    let api = located();
+    let (public, first) = provide(&api, &[ProvideMode::Public]).await;
+    let (private, second) = provide(&api, &[ProvideMode::Network]).await;
+    let api = api.with_router(router);
+    let page = api.post("/provider/list", json!({"limit": 1})).await.expect(200);
+    assert_eq!(page["next"], public.to_string());
+    let provider = &page["providers"][0];
+    assert_eq!((&provider["country"], &provider["place"]), (&json!("Germany"), &json!("Land Berlin, Berlin")));
+    assert_eq!(provider["is_public"], true);
+    let page = api.post("/provider/list", json!({"limit": 1, "after": page["next"]})).await.expect(200);
+    let provider = &page["providers"][0];
+    assert_eq!((&provider["client_id"], &provider["is_public"]), (&json!(private), &json!(false)));
+    assert_eq!(page.get("next"), None);
+    drop((first, second));
+    let page = api.post("/provider/list", json!({"limit": 1})).await.expect(200);
+    assert_eq!(page["providers"], json!([]));
 }

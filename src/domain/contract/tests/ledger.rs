@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::contracts::HmacForm;
 use crate::domain::contract::CloseError;
+use crate::domain::contract::list::ContractQuery;
 use crate::domain::contract::record::Balance;
 use crate::store::cache::RowCache;
 use crate::store::{Commit, CommitFuture, Committed, Key, Row, StoreError};
@@ -385,4 +386,29 @@ async fn a_clock_that_steps_back_is_not_followed() {
     let later = world.create(CONSUMER, PROVIDER, false).await.unwrap();
     assert!(later.id.as_bytes()[..6] >= made.id.as_bytes()[..6]);
     assert_eq!(world.available(CONSUMER).await, 98 * MIB, "no second grant for an earlier day");
+}
+
+#[tokio::test]
+async fn pending_contracts_are_paged_and_filtered() {
+    let world = World::new(1000 * MIB).await;
+    let large = CreateContract { transfer_byte_count: 200 * MIB as u64, ..request(PROVIDER, false) };
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(Made::new(world.ledger.create(id(CONSUMER), &large).await.unwrap()).id);
+    }
+    let within = world.create(CONSUMER, SIBLING, false).await.unwrap().id;
+    // Reports this far apart are a dispute.
+    world.close(CONSUMER, made[1], 200 * MIB).await;
+    world.close(PROVIDER, made[1], 0).await;
+    let list = async |query| {
+        let found = world.ledger.pending(ContractQuery { count: 2, ..query }).await.unwrap();
+        found.into_iter().map(|contract| contract.contract_id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(ContractQuery::default()).await, made[..2]);
+    assert_eq!(list(ContractQuery { after: Some(made[1]), ..Default::default() }).await, [made[2], within]);
+    assert_eq!(list(ContractQuery { is_disputed: Some(true), ..Default::default() }).await, [made[1]]);
+    let of_provider =
+        ContractQuery { network_id: Some(network(PROVIDER)), is_disputed: Some(false), ..Default::default() };
+    assert_eq!(list(of_provider).await, [made[0], made[2]]);
+    assert_eq!(list(ContractQuery { network_id: Some(id(99)), ..Default::default() }).await, []);
 }
