@@ -7,7 +7,7 @@ pub fn table<const N: usize>(titles: [&str; N], rows: impl IntoIterator<Item = [
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(titles.map(str::to_uppercase));
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| clean(&cell))));
     trim(&table)
 }
 
@@ -15,8 +15,13 @@ pub fn table<const N: usize>(titles: [&str; N], rows: impl IntoIterator<Item = [
 pub fn details<const N: usize>(rows: [(&str, String); N]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.add_rows(rows.map(|(name, value)| [name.to_owned(), value]));
+    table.add_rows(rows.map(|(name, value)| [name.to_owned(), clean(&value)]));
     trim(&table)
+}
+
+/// Without control characters: users choose names and descriptions, and a terminal obeys what it reads.
+fn clean(cell: &str) -> String {
+    cell.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
 /// Without the spaces that the table puts at both ends of its lines.
@@ -50,4 +55,24 @@ pub fn or_dash(value: Option<impl ToString>) -> String {
 /// `yes` or `no`.
 pub fn yes_no(value: bool) -> String {
     if value { "yes" } else { "no" }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_users_chose_cannot_command_the_terminal_or_forge_rows() {
+        let shown = table(["name"], [["\u{1b}[2Jhill\ntop".to_owned()]]);
+        assert_eq!(shown, "NAME\n\u{fffd}[2Jhill\u{fffd}top");
+        assert_eq!(details([("name", "a\rb".into())]), "name  a\u{fffd}b");
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        for (count, text) in [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1.0 MiB"), (-3 << 29, "-1.5 GiB")] {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(i64::MIN), "-8388608.0 TiB");
+    }
 }
