@@ -1,7 +1,7 @@
-//! Loads the real binary from outside and reports what it costs the server: CPU per relayed frame, memory per idle
-//! client, and contracts per second over the API.
+//! Loads the real binary from outside and reports what it costs the server: CPU per relayed frame and memory per idle
+//! client.
 //!
-//! `cargo bench --bench relay_load -- [frames] [idle] [contracts] [--quick]`; without a name, all three. CPU is the
+//! `cargo bench --bench relay_load -- [frames] [idle] [--quick]`; without a name, both. CPU is the
 //! server's own (`/proc/PID/task/*/schedstat`) divided by the frames that arrived, so neighbours on the machine and the
 //! generator's cost do not count. Linux only. With two cores or more the server is pinned to the first one.
 #![allow(
@@ -12,27 +12,26 @@
     reason = "a bench stops at a surprise"
 )]
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use prost::Message;
 use tokio::sync::Notify;
-use warren::client::api::{Api, AuthClient, NetworkCreate};
+mod support;
+
+use support::{Party, Server};
+use warren::client::api::AuthClient;
 use warren::client::dial::{Credentials, Dialer, Route};
 use warren::client::tls::Trust;
 use warren::client::transport::{Incoming, Reader, Writer};
 use warren::ids::{ClientId, Id, InstanceId};
 use warren::wire::control_message::Request;
 use warren::wire::messages::{
-    CloseContract, Contract, CreateContract, CreateContractResult, Provide, ProvideKey, ProvideMode, StoredContract,
-    TransferFrame, TransferPath,
+    Contract, CreateContract, CreateContractResult, ProvideMode, StoredContract, TransferFrame, TransferPath,
 };
 
 /// Sender and receiver pairs of the frame cells.
@@ -55,9 +54,6 @@ fn main() {
         if wanted("idle") {
             idle(if quick { 1_000 } else { 10_000 }).await;
         }
-        if wanted("contracts") {
-            contracts(Duration::from_secs(if quick { 2 } else { 10 })).await;
-        }
     });
 }
 
@@ -70,7 +66,7 @@ async fn frames(quick: bool) {
     );
     let (seconds, runs) = if quick { (0.5, 1) } else { (1.5, 3) };
     for (name, tls, route) in TRANSPORTS {
-        let server = Server::start(tls);
+        let server = Server::start(tls, true);
         let pairs = server.pairs(PAIRS, route).await;
         for size in [100, 1400, 4096] {
             let mut cells = Vec::new();
@@ -93,13 +89,10 @@ async fn frames(quick: bool) {
 }
 
 /// How a client reaches the relay.
-type RouteOf = fn(&Addresses, bool) -> Route;
+type RouteOf = fn(&Server) -> Route;
 
-const TRANSPORTS: [(&str, bool, RouteOf); 3] = [
-    ("websocket", false, Addresses::websocket),
-    ("websocket tls", true, Addresses::websocket),
-    ("quic", false, Addresses::quic),
-];
+const TRANSPORTS: [(&str, bool, RouteOf); 3] =
+    [("websocket", false, websocket), ("websocket tls", true, websocket), ("quic", false, quic)];
 
 /// Sends for a while on every pair, at most `window` frames ahead of the receiver; gives CPU microseconds per frame
 /// and the frames that arrived.
@@ -125,7 +118,7 @@ async fn idle(clients: usize) {
     println!("\n{clients} idle clients");
     println!("{:<16} {:>16} {:>20}", "transport", "bytes per client", "CPU µs per connect");
     for (name, tls, route) in TRANSPORTS {
-        let server = Server::start(tls);
+        let server = Server::start(tls, true);
         let mut tokens = Vec::new();
         // Networks of the size people have: presence and peers are kept per network.
         while tokens.len() < clients {
@@ -166,75 +159,6 @@ async fn keep_alive(mut reader: Reader, mut writer: Writer) {
             },
             _ = tick.tick() => if writer.write(&mut vec![Bytes::new()]).await.is_err() { return },
         }
-    }
-}
-
-/// Contracts created and closed by both parties over `/connect/control`, each answer durable.
-async fn contracts(time: Duration) {
-    println!("\ncontracts created, voted on twice and settled over the API, per second");
-    for callers in [1, 16, 256] {
-        let server = Server::start(false);
-        let (payer, provider) = (server.network().await, server.network().await);
-        let (source, destination) = (Party::new(&payer).await, Party::new(&provider).await);
-        destination.provide(ProvideMode::Public).await;
-        let until = Instant::now() + time;
-        let cpu = server.cpu();
-        let lives = stream::iter(0..callers)
-            .map(|_| async {
-                let mut lives = 0u64;
-                while Instant::now() < until {
-                    let contract = source.contract(&destination).await;
-                    source.close(&contract).await;
-                    destination.close(&contract).await;
-                    lives += 1;
-                }
-                lives
-            })
-            .buffer_unordered(callers)
-            .collect::<Vec<_>>()
-            .await;
-        let lives: u64 = lives.iter().sum();
-        let cpu = (server.cpu() - cpu).as_secs_f64() * 1e6 / lives as f64;
-        println!("{callers:>4} callers: {:>8.0}/s, {cpu:.0} CPU µs each", lives as f64 / time.as_secs_f64());
-    }
-}
-
-/// A client with its token.
-struct Party {
-    id: ClientId,
-    api: Api,
-    token: String,
-}
-
-impl Party {
-    async fn new(user: &Api) -> Self {
-        let client = user.auth_client(&AuthClient::default()).await.unwrap();
-        Self { id: client.client_id, api: user.with_token(&client.by_client_jwt), token: client.by_client_jwt }
-    }
-
-    async fn provide(&self, mode: ProvideMode) {
-        let key = ProvideKey { mode: mode.into(), provide_secret_key: Bytes::from_static(&[7; 32]) };
-        let frame = Request::Provide(Provide { keys: vec![key] }).to_frame();
-        self.api.connect_control(vec![frame]).await.unwrap();
-    }
-
-    async fn contract(&self, to: &Party) -> StoredContract {
-        let wanted = CreateContract {
-            destination_id: Some(to.id.into()),
-            transfer_byte_count: 1 << 20,
-            ..CreateContract::default()
-        };
-        let answer = self.api.connect_control(vec![Request::CreateContract(wanted).to_frame()]).await.unwrap();
-        let result = CreateContractResult::decode(answer.frames[0].message_bytes.clone()).unwrap();
-        let contract: Contract = result.contract.unwrap_or_else(|| panic!("no contract: error {:?}", result.error));
-        StoredContract::decode(contract.stored_contract_bytes).unwrap()
-    }
-
-    async fn close(&self, contract: &StoredContract) {
-        let close =
-            CloseContract { contract_id: contract.contract_id.clone(), acked_byte_count: 1000, ..Default::default() };
-        let answer = self.api.connect_control(vec![Request::CloseContract(close).to_frame()]).await.unwrap();
-        assert_eq!(answer.error, None);
     }
 }
 
@@ -294,70 +218,39 @@ fn frame_of(source: ClientId, destination: ClientId, size: usize) -> Bytes {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Addresses {
-    http: SocketAddr,
-    quic: SocketAddr,
+fn websocket(server: &Server) -> Route {
+    let scheme = if server.tls { "wss" } else { "ws" };
+    Route::WebSocket(format!("{scheme}://localhost:{}/", server.address("http").port()))
 }
 
-impl Addresses {
-    fn websocket(&self, tls: bool) -> Route {
-        Route::WebSocket(format!("{}://localhost:{}/", if tls { "wss" } else { "ws" }, self.http.port()))
-    }
-
-    fn quic(&self, _: bool) -> Route {
-        Route::Quic(self.quic.to_string())
-    }
+fn quic(server: &Server) -> Route {
+    Route::Quic(server.address("quic").to_string())
 }
 
-/// The binary under load, in a temporary folder; killed when dropped.
-struct Server {
-    child: Child,
-    addresses: Addresses,
-    tls: bool,
-    _folder: tempfile::TempDir,
+impl Party {
+    async fn contract(&self, to: &Party) -> StoredContract {
+        let wanted = CreateContract {
+            destination_id: Some(to.id.into()),
+            transfer_byte_count: 1 << 20,
+            ..CreateContract::default()
+        };
+        let answer = self.api.connect_control(vec![Request::CreateContract(wanted).to_frame()]).await.unwrap();
+        let result = CreateContractResult::decode(answer.frames[0].message_bytes.clone()).unwrap();
+        let contract: Contract = result.contract.unwrap_or_else(|| panic!("no contract: error {:?}", result.error));
+        StoredContract::decode(contract.stored_contract_bytes).unwrap()
+    }
 }
 
 impl Server {
-    fn start(tls: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ready = folder.path().join("ready.json");
-        let binary = env!("CARGO_BIN_EXE_warren");
-        let pinned = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
-        let mut command = if pinned { Command::new("taskset") } else { Command::new(binary) };
-        if pinned {
-            command.args(["-c", "0", binary]);
-        }
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        command
-            .args(["serve", "--data"])
-            .arg(folder.path().join("data"))
-            .arg("--ready-file")
-            .arg(&ready)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .env("WARREN__HTTP__LISTEN", "127.0.0.1:0")
-            .env("WARREN__RELAY__QUIC_LISTEN", "127.0.0.1:0")
-            .env("WARREN__TELEMETRY__LISTEN", "127.0.0.1:0")
-            .env("WARREN__TLS__MODE", if tls { "self_signed" } else { "off" })
-            .env("WARREN__AUTH__VERIFY", "auto")
-            .env("WARREN__AUTH__ATTEMPT_LIMITS", "false")
-            .env("WARREN__TELEMETRY__LOG_FILTER", "warn");
-        let child = command.spawn().unwrap();
-        let addresses = wait_for(&ready, folder.path());
-        Self { child, addresses, tls, _folder: folder }
-    }
-
-    async fn network(&self) -> Api {
-        let scheme = if self.tls { "https" } else { "http" };
-        let api = Api::new(&format!("{scheme}://localhost:{}", self.addresses.http.port()), &Trust::Any).unwrap();
-        let created = api.network_create(&NetworkCreate { terms: true, ..NetworkCreate::default() }).await.unwrap();
-        api.with_token(&created.network.by_jwt.unwrap())
+    fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     async fn dial(&self, token: String, route: RouteOf) -> (Reader, Writer) {
         let instance = InstanceId::from_bytes(rand::random());
-        let dialer = Dialer::new(route(&self.addresses, self.tls), Credentials { token, instance }, &Trust::Any);
+        let dialer = Dialer::new(route(self), Credentials { token, instance }, &Trust::Any);
         dialer.unwrap().dial().await.unwrap()
     }
 
@@ -405,44 +298,9 @@ impl Server {
         }
         pairs
     }
-
-    /// CPU time of all threads so far.
-    fn cpu(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let nanos = tasks.filter_map(|task| {
-            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            stat.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanos.sum())
-    }
-
-    fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
 }
 
 /// Whether a frame came from the load, not from the control id.
 fn is_relayed(frame: &Bytes) -> bool {
     warren::wire::path::peek_path(frame).is_ok_and(|path| !path.source.is_control())
-}
-
-fn wait_for(ready: &PathBuf, folder: &Path) -> Addresses {
-    for _ in 0..200 {
-        if let Ok(text) = std::fs::read_to_string(ready)
-            && let Ok(addresses) = serde_json::from_str(&text)
-        {
-            return addresses;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the server is not ready: {}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
 }

@@ -1,19 +1,22 @@
 //! What every request passes before its route and every answer on its way out.
 //!
-//! From the outside: CORS, request id and trace, panic catch, timeout, path clean-up, then the routes with their body
-//! limit. CORS stands outermost, because browsers must see every answer, a caught panic included.
+//! From the outside: CORS, request id and trace, timeout, panic catch, path clean-up, then the routes with their body
+//! limit. CORS stands outermost, because browsers must see every answer, a caught panic included. All up to the panic
+//! catch is one layer: each layer of its own would box a future and clone its state for every request.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
+use futures_util::FutureExt;
 use tower::Layer;
 use tower::util::MapRequestLayer;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use super::error::ApiError;
@@ -39,13 +42,15 @@ pub fn wrap(routes: Router<ApiState>, state: ApiState) -> Router {
         .with_state(state.clone());
     // Paths are cleaned before the routes are matched, so that router stands inside another without routes.
     let cleaned = MapRequestLayer::new(move |request| clean_request_path(request, &prefix)).layer(routes);
-    Router::new()
-        .fallback_service(cleaned)
-        .layer(from_fn_with_state(state.clone(), time_out))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), trace))
-        .layer(Extension(std::sync::Arc::new(IdGenerator::new())))
-        .layer(from_fn_with_state(state, cors))
+    let passage = Passage { state, ids: Arc::new(IdGenerator::new()) };
+    Router::new().fallback_service(cleaned).layer(from_fn_with_state(passage, pass))
+}
+
+/// What [`pass`] needs.
+#[derive(Clone)]
+struct Passage {
+    state: ApiState,
+    ids: Arc<IdGenerator>,
 }
 
 /// The path that routes are matched by: the configured prefix removed, `//` collapsed, one trailing slash dropped.
@@ -82,17 +87,19 @@ fn clean_request_path<B>(mut request: Request<B>, prefix: &str) -> Request<B> {
     request
 }
 
-async fn cors(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let Http { cors_origin, .. } = &state.config().http;
+/// Takes a request through to the routes, and its answer back.
+async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, next: Next) -> Response {
+    let Http { cors_origin, request_timeout, .. } = &state.config().http;
     let mut response = if request.method() == Method::OPTIONS {
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
-        response
+        preflight()
     } else {
-        next.run(request).await
+        let id: RecordId = ids.next_random(state.now());
+        let span = tracing::debug_span!("request", %id, method = %request.method(), path = request.uri().path());
+        let mut response = answer(*request_timeout, request, next).instrument(span).await;
+        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
     };
     if let Ok(origin) = HeaderValue::from_str(cors_origin) {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -100,40 +107,37 @@ async fn cors(State(state): State<ApiState>, request: Request, next: Next) -> Re
     response
 }
 
-/// Gives the request an id, which its log lines and its answer carry.
-async fn trace(
-    State(state): State<ApiState>,
-    Extension(ids): Extension<std::sync::Arc<IdGenerator>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let id: RecordId = ids.next_random(state.now());
-    let started = Instant::now();
-    let span = tracing::debug_span!("request", %id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), elapsed = ?started.elapsed(), "answered"));
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
     response
 }
 
-/// 503, which clients try again, unlike 408 or 504 (`connect/net_http.go`).
-async fn time_out(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let limit = state.config().http.request_timeout;
-    match tokio::time::timeout(limit, next.run(request)).await {
+/// The routes' answer; 503 when it takes too long, which clients try again, unlike 408 or 504 (`connect/net_http.go`).
+async fn answer(limit: Duration, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let response = match tokio::time::timeout(limit, catch_panic(next.run(request))).await {
         Ok(response) => response,
         Err(_) => {
             tracing::warn!(?limit, "a request took too long");
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The server is busy. Try again.").into_response()
         }
-    }
+    };
+    tracing::debug!(status = response.status().as_u16(), elapsed = ?started.elapsed(), "answered");
+    response
 }
 
-pub(super) fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
-    let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
-    tracing::error!(cause = text.unwrap_or("unknown"), "a handler panicked");
-    ApiError::internal().into_response()
+/// The answer, or an internal error when the handler panicked: one bug must not end the connection of others.
+pub(super) async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
+    // Nothing behind the catch is used again after a panic.
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+        tracing::error!(cause = text.unwrap_or("unknown"), "a handler panicked");
+        ApiError::internal().into_response()
+    })
 }
 
 async fn not_found() -> ApiError {

@@ -1,6 +1,7 @@
 //! What handlers can reach.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,9 +18,12 @@ use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
 use crate::time::Timestamp;
 
-/// What handlers can reach. Cheap to clone.
+/// What handlers can reach: a handle, since every layer and handler of a request clones it.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<ApiParts>);
+
+/// The parts behind an [`ApiState`].
+pub struct ApiParts {
     /// Runs operations.
     pub service: Arc<Service>,
     /// Proves who sent a token.
@@ -40,7 +44,21 @@ pub struct ApiState {
     pub status: Arc<ServerStatus>,
 }
 
-impl ApiState {
+impl Deref for ApiState {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
+impl From<ApiParts> for ApiState {
+    fn from(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl ApiParts {
     /// The settings.
     pub fn config(&self) -> &Config {
         self.service.config()

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::address::PeerAddr;
-use super::state::{ApiState, ServerStatus};
+use super::state::{ApiParts, ApiState, ServerStatus};
 use crate::config::Config;
 use crate::config::units::ByteSize;
 use crate::control::Control;
@@ -127,7 +127,7 @@ impl TestApi {
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
         let keys = Arc::new(TokenKeys::generate());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
-        let state = ApiState {
+        let state = ApiState::from(ApiParts {
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             accounts,
             service,
@@ -137,7 +137,7 @@ impl TestApi {
             control,
             ledger,
             status: Arc::new(ServerStatus::new("test")),
-        };
+        });
         let (user, user_token) = soon(make_user(&state));
         let (client, client_token) = soon(make_client(&state, &user));
         effects.take();

@@ -26,7 +26,7 @@ use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
 use crate::domain::token::TokenKeys;
-use crate::http::state::{ApiState, ServerStatus};
+use crate::http::state::{ApiParts, ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
 use crate::store::Store;
 use crate::store::sled::SledStore;
@@ -110,7 +110,7 @@ impl Parts {
             }
         });
         let status = Arc::clone(status);
-        let api = ApiState {
+        let api = ApiState::from(ApiParts {
             service,
             authenticator,
             accounts,
@@ -120,7 +120,7 @@ impl Parts {
             control,
             ledger: Arc::clone(&ledger),
             status,
-        };
+        });
         Ok(Self { store, relay, ledger, api, mail })
     }
 

@@ -6,13 +6,13 @@
 
 use std::future::Future;
 
-use axum::extract::{DefaultBodyLimit, OriginalUri, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::Body;
@@ -61,7 +61,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(provider::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn(|request: Request, next: Next| layers::catch_panic(next.run(request))))
         .with_state(state)
 }
 
