@@ -15,6 +15,9 @@ use crate::wire::messages::{Contract, ContractError, CreateContract, CreateContr
 /// Requests on their way at once; one more is not begun, and the transfer protocol asks again.
 const MAX_REQUESTS: usize = 256;
 
+/// Streams are understood: what the platform says about them is passed on.
+const STREAM_VERSION: u32 = 1;
+
 /// A wish for a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractRequest {
@@ -56,6 +59,7 @@ pub async fn ask(api: &Api, request: ContractRequest) -> Result<Contract, Contra
         transfer_byte_count: request.bytes,
         companion: request.lane.companion_contract,
         force_stream: request.lane.force_stream.then_some(true),
+        stream_version: Some(STREAM_VERSION),
         ..CreateContract::default()
     };
     let answer = api.connect_control(vec![Request::CreateContract(create).to_frame()]).await?;

@@ -24,8 +24,10 @@ pub mod peer;
 pub mod presence;
 pub mod provide;
 pub mod provider;
+pub mod push;
 pub mod secret_file;
 pub mod service;
+pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;

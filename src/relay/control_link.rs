@@ -19,11 +19,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::Relay;
-use super::announce::stream_list;
 use super::control_queue::Work;
 use super::drop_reason::{DropReason, EndReason};
 use super::resident::Resident;
+use super::{Relay, announce};
 use crate::control::ControlCaller;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::transfer::endpoint::Endpoint;
@@ -157,8 +156,11 @@ impl Link {
         let sent = self.endpoint.send(self.relay.clock.now(), self.resident.client_id, frames, SendOptions::default());
         match sent {
             Ok(_) => drop(self.relay.metrics.pushes.inc()),
-            // Full lists follow, with what this pack would have said.
-            Err(SendRefused::SnapshotOwed | SendRefused::QueueFull) => drop(self.relay.metrics.pushes_lost.inc()),
+            // Full lists follow, with what this pack would have said, be it the announcement itself.
+            Err(SendRefused::SnapshotOwed | SendRefused::QueueFull) => {
+                self.relay.metrics.pushes_lost.inc();
+                self.is_announced = true;
+            }
             Err(error) => {
                 self.relay.metrics.pushes_lost.inc();
                 tracing::error!(client = %self.resident.client_id, %error, "a message to a client cannot be sent");
@@ -194,8 +196,7 @@ impl Link {
     /// The client's view is unknown. The lists arrive through the queue.
     fn send_lists(&mut self) {
         if std::mem::replace(&mut self.is_announced, true) {
-            self.relay.peers.resync(self.resident.client_id);
-            self.resident.control.push_pack(stream_list());
+            announce::send_lists(&self.relay, self.resident.client_id);
         }
     }
 
@@ -323,7 +324,7 @@ mod tests {
         assert!(first.head);
         let types: Vec<i32> = first.frames.iter().map(|frame| frame.message_type).collect();
         assert_eq!(types, [i32::from(MessageType::TransferStreamReset)]);
-        assert_eq!(*relay.peers.resynced.lock(), [id(1)], "no follower has sent lists, so they are asked for");
+        assert_eq!(*relay.peers.resynced.lock(), [id(1)], "the list of peers is asked for");
         let again = client.receive_pack().await;
         assert_eq!((again.sequence_number, started.elapsed().as_secs()), (0, 2));
         client.ack(1, &again).await;

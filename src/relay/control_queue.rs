@@ -34,7 +34,6 @@ pub struct ControlQueue {
 #[derive(Debug, Default)]
 struct State {
     work: Work,
-    pack_count: u64,
     is_changed: bool,
     waker: Option<Waker>,
 }
@@ -54,7 +53,6 @@ impl ControlQueue {
     /// Adds messages for the client that travel in one pack.
     pub fn push_pack(&self, pack: Vec<Push>) {
         self.change(|state| {
-            state.pack_count += 1;
             if state.work.packs.len() < MAX_PACKS {
                 state.work.packs.push_back(pack);
             } else {
@@ -62,11 +60,6 @@ impl ControlQueue {
                 state.work.needs_resync = true;
             }
         });
-    }
-
-    /// How many packs of messages were ever added.
-    pub fn pack_count(&self) -> u64 {
-        self.state.lock().pack_count
     }
 
     /// Says that a transport came or went, or that the resident is retired.

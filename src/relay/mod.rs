@@ -27,8 +27,8 @@ use self::ports::{Authenticate, ContractGate, HandleControl, Resync};
 use self::registry::Registry;
 use self::resident::Resident;
 use crate::config::Config;
-use crate::domain::peer::PeerSink;
 use crate::domain::presence::Presence;
+use crate::domain::push::PushSink;
 use crate::ids::{ClientId, IdGenerator, NetworkId};
 use crate::telemetry::relay_metrics::RelayMetrics;
 use crate::time::Clock;
@@ -81,8 +81,10 @@ pub struct RelayParts {
     pub gate: Arc<dyn ContractGate>,
     /// The register of live transports.
     pub presence: Arc<Presence>,
-    /// Sends full lists to a client whose control conversation was lost.
+    /// Sends the full list of peers to a client whose control conversation was lost.
     pub peers: Arc<dyn Resync>,
+    /// Sends the full list of streams to a client that is new, or whose control conversation was lost.
+    pub streams: Arc<dyn Resync>,
     /// Counters, made by [`metrics`].
     pub metrics: Arc<RelayMetrics>,
 }
@@ -97,6 +99,7 @@ pub struct Relay {
     gate: Option<Arc<dyn ContractGate>>,
     presence: Arc<Presence>,
     peers: Arc<dyn Resync>,
+    streams: Arc<dyn Resync>,
     metrics: Arc<RelayMetrics>,
     registry: Arc<Registry>,
     unauthenticated: Arc<Semaphore>,
@@ -126,6 +129,7 @@ impl Relay {
             control: parts.control,
             presence: parts.presence,
             peers: parts.peers,
+            streams: parts.streams,
             metrics: parts.metrics,
             registry: Arc::default(),
             is_draining: AtomicBool::new(false),
@@ -170,11 +174,10 @@ impl Relay {
     }
 
     /// Sends messages of the control id to a client, in one pack and until they are acknowledged. A client that is not
-    /// here gets full lists when it comes.
-    pub fn push(&self, client_id: ClientId, pushes: Vec<Push>) {
-        if let Some(resident) = self.registry.get(client_id) {
-            resident.control.push_pack(pushes);
-        }
+    /// here, which the answer says, gets full lists when it comes.
+    pub fn push(&self, client_id: ClientId, pushes: Vec<Push>) -> bool {
+        let resident = self.registry.get(client_id);
+        resident.map(|resident| resident.control.push_pack(pushes)).is_some()
     }
 
     /// Clients with state here, and whether each has a transport.
@@ -220,9 +223,9 @@ impl Relay {
     }
 }
 
-impl PeerSink for Relay {
-    fn push(&self, client_id: ClientId, pushes: Vec<Push>) {
-        Relay::push(self, client_id, pushes);
+impl PushSink for Relay {
+    fn push(&self, client_id: ClientId, pushes: Vec<Push>) -> bool {
+        Relay::push(self, client_id, pushes)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::control::{Control, ControlCaller, Via};
 use crate::domain::contract::gate::{Gate, PairTraffic};
 use crate::domain::peer::Peers;
+use crate::domain::stream::StreamPushes;
 use crate::ids::{ClientId, NetworkId};
 use crate::time::Timestamp;
 use crate::wire::messages::Frame;
@@ -92,14 +93,20 @@ impl HandleControl for Control {
     }
 }
 
-/// Sends a client its full lists again.
+/// Sends a client a full list.
 pub trait Resync: Send + Sync + 'static {
-    /// Asks for full lists, which arrive as pushes.
+    /// Asks for the full list, which arrives as pushes.
     fn resync(&self, client_id: ClientId);
 }
 
 impl Resync for Peers {
     fn resync(&self, client_id: ClientId) {
         Peers::resync(self, client_id);
+    }
+}
+
+impl Resync for StreamPushes {
+    fn resync(&self, client_id: ClientId) {
+        StreamPushes::resync(self, client_id);
     }
 }

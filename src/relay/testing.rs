@@ -1,8 +1,8 @@
 //! Stand-ins for the ports, for the tests of this folder.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,8 @@ use super::{Relay, RelayParts};
 use crate::config::Config;
 use crate::control::ControlCaller;
 use crate::domain::presence::Presence;
+use crate::domain::push::PushSink;
+use crate::domain::stream::StreamPushes;
 use crate::ids::{ClientId, InstanceId, NetworkId};
 use crate::time::{Clock, Timestamp};
 use crate::wire::messages::{Ack, Frame, Pack, TransferFrame, TransferPath};
@@ -154,6 +156,8 @@ pub struct TestRelay {
     pub authenticator: Arc<TestAuthenticator>,
     pub control: Arc<TestControl>,
     pub peers: Arc<TestPeers>,
+    /// The real thing: it needs nothing but the relay.
+    pub streams: Arc<StreamPushes>,
     pub presence: Arc<Presence>,
 }
 
@@ -170,7 +174,7 @@ impl TestRelay {
         let (gate, authenticator) = (TestGate::default(), Arc::new(TestAuthenticator::default()));
         let (control, peers) = (Arc::new(TestControl::default()), Arc::new(TestPeers::default()));
         let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
-        let presence = Presence::new(clock.clone());
+        let (presence, streams) = (Presence::new(clock.clone()), Arc::new(StreamPushes::default()));
         let driven = clock.clone();
         // The tests pause tokio's time; this makes the relay's clock follow it.
         tokio::spawn(async move {
@@ -187,9 +191,12 @@ impl TestRelay {
             gate: Arc::new(gate.clone()),
             presence: presence.clone(),
             peers: peers.clone(),
+            streams: streams.clone(),
             metrics: super::metrics(&mut prometheus_client::registry::Registry::default()),
         });
-        Self { relay, gate, authenticator, control, peers, presence }
+        let sink: Weak<dyn PushSink> = Arc::<Relay>::downgrade(&relay);
+        streams.deliver_to(sink);
+        Self { relay, gate, authenticator, control, peers, streams, presence }
     }
 
     /// Makes the client's token invalid from now on.

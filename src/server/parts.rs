@@ -21,9 +21,10 @@ use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::location::geoip::Geography;
 use crate::domain::password::Pepper;
-use crate::domain::peer::{PeerSink, Peers};
+use crate::domain::peer::Peers;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
+use crate::domain::push::PushSink;
 use crate::domain::service::Service;
 use crate::domain::token::TokenKeys;
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
@@ -87,10 +88,12 @@ impl Parts {
             gate: Arc::clone(ledger.gate()) as Arc<_>,
             presence: Arc::clone(&presence),
             peers: Arc::<Peers>::clone(&peers),
+            streams: Arc::clone(ledger.streams()) as Arc<_>,
             metrics: metrics.register(relay::metrics),
         });
-        let sink: Weak<dyn PeerSink> = Arc::<Relay>::downgrade(&relay);
-        peers.deliver_to(sink);
+        let sink: Weak<dyn PushSink> = Arc::<Relay>::downgrade(&relay);
+        peers.deliver_to(Weak::clone(&sink));
+        ledger.streams().deliver_to(sink);
         effects.join(&relay, &peers, &providers);
         presence.follow(Arc::new(Follower(Arc::downgrade(&peers))));
         presence.follow(Arc::new(Follower(Arc::downgrade(&providers))));
@@ -170,6 +173,10 @@ fn observe(metrics: &Metrics, control: &Arc<Control>, presence: &Arc<Presence>, 
     metrics.observe(Kind::Gauge, "clients_connected", "Clients with a transport", clients);
     let pairs = read(ledger, |ledger| ledger.gate().pair_count() as u64);
     metrics.observe(Kind::Gauge, "contract_pairs", "Pairs with an open or recent contract", pairs);
+    let streams = read(ledger, |ledger| ledger.streams().stream_count());
+    metrics.observe(Kind::Gauge, "streams_open", "Streams with an open contract", streams);
+    let pushed = read(ledger, |ledger| ledger.streams().pushed_count());
+    metrics.observe(Kind::Counter, "stream_pushes", "Messages about streams for connected clients", pushed);
 }
 
 /// Hands presence on without keeping the follower alive: followers hold the presence themselves.

@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::output::{ContractRefused, ContractUse, Ending, VerifiedContract};
 use crate::config::contracts::HmacForm;
-use crate::ids::{ClientId, ContractId};
+use crate::ids::{ClientId, ContractId, StreamId};
 use crate::time::Timestamp;
 use crate::wire::contract_signature;
 use crate::wire::messages::{Contract, Provide, ProvideMode, StoredContract};
@@ -334,12 +334,13 @@ impl ReceiveContracts {
         }
         let provide_mode = ProvideMode::try_from(contract.provide_mode).ok()?;
         let is_network = provide_mode == ProvideMode::Network;
+        let stream_id = stored.stream_id.as_deref().and_then(StreamId::from_slice);
         let (roles, principal) = if is_network { (stored.roles, stored.principal) } else { Default::default() };
         self.open.push(ReceiveContract {
             contract,
             transfer_byte_count: stored.transfer_byte_count,
             used: 0,
-            verified: Arc::new(VerifiedContract { contract_id, provide_mode, roles, principal }),
+            verified: Arc::new(VerifiedContract { contract_id, provide_mode, roles, principal, stream_id }),
         });
         if self.open.len() > MAX_RECEIVE_OPEN {
             closed.push(used(&self.open.remove(0), false));

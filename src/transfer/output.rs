@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::lane::Lane;
-use crate::ids::{ClientId, ContractId, SequenceId};
+use crate::ids::{ClientId, ContractId, SequenceId, StreamId};
 use crate::wire::messages::{Frame, ProvideMode};
 
 /// Names a message from `send` until its `Acked` or `Expired`; unique within the endpoint.
@@ -102,6 +102,8 @@ pub struct VerifiedContract {
     pub roles: Vec<String>,
     /// Principal of the sender, only in mode Network.
     pub principal: String,
+    /// The stream that both ends shall use.
+    pub stream_id: Option<StreamId>,
 }
 
 /// Names one delivery.

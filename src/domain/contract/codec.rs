@@ -70,10 +70,14 @@ pub(super) struct Decoder<'a>(&'a [u8]);
 impl<'a> Decoder<'a> {
     /// Begins to read a record of this version.
     pub(super) fn new(version: u8, bytes: &'a [u8]) -> Option<Self> {
-        match bytes.split_first()? {
-            (found, rest) if *found == version => Some(Self(rest)),
-            _ => None,
-        }
+        let (found, input) = Self::versioned(bytes)?;
+        (found == version).then_some(input)
+    }
+
+    /// Begins to read a record whose version says what is in it.
+    pub(super) fn versioned(bytes: &'a [u8]) -> Option<(u8, Self)> {
+        let (version, rest) = bytes.split_first()?;
+        Some((*version, Self(rest)))
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {

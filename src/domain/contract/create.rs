@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 
 use super::escrow::Reservation;
+use super::pairs::PairEntry;
 use super::record::{ContractRecord, Side};
 use super::state::{CHECK_EVERY, LiveContract, State};
 use crate::config::contracts::Grant;
-use crate::ids::{ContractId, NetworkId};
+use crate::domain::stream::members::StreamWish;
+use crate::ids::{ContractId, NetworkId, StreamId};
 use crate::wire::messages::ProvideMode;
 
 /// Priority of a contract that nobody pays for.
@@ -31,6 +33,8 @@ pub(super) struct NewContract {
     pub(super) transfer_bytes: i64,
     pub(super) provide_mode: ProvideMode,
     pub(super) payment: Payment,
+    /// None from a client that knows no streams.
+    pub(super) stream: Option<StreamWish>,
 }
 
 /// What was made.
@@ -38,6 +42,7 @@ pub(super) struct NewContract {
 pub(super) struct Created {
     pub(super) contract_id: ContractId,
     pub(super) priority: u32,
+    pub(super) stream_id: Option<StreamId>,
 }
 
 /// Why nothing was made.
@@ -47,7 +52,7 @@ pub(super) enum Refusal {
     InsufficientBalance,
     /// There is nothing to reply to, yet.
     NoAnchor,
-    /// A limit of open contracts or reserved bytes is reached.
+    /// A limit of open contracts, reserved bytes or streams is reached.
     TooMany,
 }
 
@@ -62,6 +67,7 @@ impl State {
             return Err(Refusal::TooMany);
         }
         let (anchor, payer) = self.payer(new)?;
+        let stream = self.choose_stream(new, anchor.as_ref())?;
         let reservation = match payer {
             None => Reservation { escrow: Vec::new(), priority: PRIORITY_FREE },
             Some(payer) => self.reserve(payer, new, anchor.is_some())?,
@@ -72,7 +78,7 @@ impl State {
             source: new.source,
             destination: new.destination,
             transfer_bytes: new.transfer_bytes,
-            anchor,
+            anchor: anchor.map(|anchor| anchor.id),
             payer,
             priority: reservation.priority,
             provide_mode: new.provide_mode as u8,
@@ -80,20 +86,22 @@ impl State {
             dispute_time: None,
             escrow: reservation.escrow,
             votes: [None; 2],
+            stream: self.enter_stream(contract_id, stream),
         };
+        let stream_id = record.stream.as_ref().map(|stream| stream.id);
         let traffic = self.index_open(contract_id, &record);
         if anchor.is_some() {
             self.pairs.entry(pair).companion_reserved += reserved;
         }
-        let relayed_before = self.rules.is_traffic_counted.then(|| traffic.relayed_bytes());
+        let relayed_before = self.is_relay_alone(&record).then(|| traffic.relayed_bytes());
         self.contracts.insert(contract_id, LiveContract { record, traffic: Some(traffic), relayed_before });
         self.checks.push(Reverse((self.now + CHECK_EVERY, contract_id)));
         self.changes.contracts.insert(contract_id);
-        Ok(Created { contract_id, priority: reservation.priority })
+        Ok(Created { contract_id, priority: reservation.priority, stream_id })
     }
 
     /// The contract it replies to, and who pays.
-    fn payer(&self, new: &NewContract) -> Result<(Option<ContractId>, Option<NetworkId>), Refusal> {
+    fn payer(&self, new: &NewContract) -> Result<(Option<PairEntry>, Option<NetworkId>), Refusal> {
         match new.payment {
             Payment::None => Ok((None, None)),
             Payment::Source => Ok((None, Some(new.source.network_id))),
@@ -103,7 +111,7 @@ impl State {
                 // Whoever pays for the anchor: the destination's network for a plain one, and for a reply to a reply
                 // whoever began, or a provider would pay for the replies of its consumer's encryption handshake.
                 let payer = anchor.payer.unwrap_or(new.destination.network_id);
-                Ok((Some(anchor.id), Some(payer)))
+                Ok((Some(anchor), Some(payer)))
             }
         }
     }

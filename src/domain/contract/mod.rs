@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::balance::BalanceView;
 use super::error::DomainError;
 use super::service::Service;
+use super::stream::StreamPushes;
 use crate::config::Config;
 use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
 use crate::store::{Store, StoreError};
@@ -37,6 +38,7 @@ mod retention;
 mod settle;
 mod sign;
 mod state;
+mod streams;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ pub struct Ledger {
     config: Arc<Config>,
     gate: Arc<Gate>,
     links: Arc<Links>,
+    streams: Arc<StreamPushes>,
     commands: mpsc::Sender<Command>,
     has_failed: Arc<AtomicBool>,
     tasks: Mutex<Option<Tasks>>,
@@ -103,15 +106,18 @@ impl Ledger {
         let rules = Rules::new(&config);
         let mut state = State::new(rules, Arc::clone(&gate), Arc::clone(&links), clock.now(), Box::new(rand::random));
         state.restore(&*store)?;
+        let streams = Arc::new(StreamPushes::default());
+        streams.publish(state.take_stream_events());
         let (commands, queue) = mpsc::channel(writer::QUEUE);
         let has_failed = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(state, Arc::clone(&store), clock.clone(), queue, Arc::clone(&has_failed));
+        let writer =
+            Writer::new(state, Arc::clone(&store), clock.clone(), queue, Arc::clone(&streams), Arc::clone(&has_failed));
         let tasks = Tasks {
             writer: tokio::spawn(writer.run()),
             retention: tokio::spawn(retention::run(store, clock.clone(), config.contracts.archive_days)),
         };
         let tasks = Mutex::new(Some(tasks));
-        Ok(Arc::new(Self { service, clock, config, gate, links, commands, has_failed, tasks }))
+        Ok(Arc::new(Self { service, clock, config, gate, links, streams, commands, has_failed, tasks }))
     }
 
     /// Makes a contract from `source`. A companion whose origin is not there yet waits for it, up to
@@ -161,6 +167,11 @@ impl Ledger {
     /// The relay's view of the open contracts.
     pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
+    }
+
+    /// The nodes of the streams that contracts are in, and what they are told.
+    pub fn streams(&self) -> &Arc<StreamPushes> {
+        &self.streams
     }
 
     /// A client has its first transport.

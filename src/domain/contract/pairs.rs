@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::ids::{ClientId, ContractId, NetworkId};
+use crate::ids::{ClientId, ContractId, NetworkId, StreamId};
 use crate::time::Timestamp;
 
 /// How long a companion may still be made after its origin has closed.
@@ -24,6 +24,8 @@ pub(super) struct PairEntry {
     pub(super) close_time: Option<Timestamp>,
     pub(super) is_companion: bool,
     pub(super) payer: Option<NetworkId>,
+    /// The stream it is or was in.
+    pub(super) stream_id: Option<StreamId>,
     /// The source may still send under it, so that traffic keeps it alive.
     pub(super) is_extendable: bool,
 }
@@ -115,6 +117,7 @@ mod tests {
             close_time: close.map(Timestamp::from_secs),
             is_companion,
             payer: None,
+            stream_id: None,
             is_extendable: true,
         }
     }

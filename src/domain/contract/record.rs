@@ -1,6 +1,8 @@
 //! What the ledger stores, and under which keys. Everything else it knows is rebuilt from these rows at start.
 
 use super::codec::{Decoder, Encoder};
+use crate::domain::stream::Stream;
+use crate::domain::stream::key::StreamKey;
 use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::time::Timestamp;
@@ -27,6 +29,9 @@ pub const GRANTS: Table<(NetworkId, u8), GrantMarker> = Table::new(206, "grants"
 pub const FREE_GRANT: u8 = 1;
 
 const FORMAT: u8 = 1;
+
+/// Contracts of format 1 end behind their votes; since format 2 the stream follows.
+const CONTRACT_FORMAT: u8 = 2;
 
 /// Key of a balance; its order is the order of spending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,6 +174,8 @@ pub struct ContractRecord {
     pub escrow: Vec<(BalanceId, i64)>,
     /// What the source counted, what the destination counted.
     pub votes: [Option<Vote>; 2],
+    /// The stream it entered when it was made.
+    pub stream: Option<Stream>,
 }
 
 impl ContractRecord {
@@ -225,9 +232,15 @@ impl ContractRecord {
                 out.i64(vote.used_bytes).u8(u8::from(vote.is_final)).time(vote.time).u64(vote.acked).u64(vote.unacked)
             });
         }
+        out.option(self.stream.as_ref(), |out, stream| {
+            let between = stream.key.intermediaries(self.source.client_id);
+            out.id(stream.id).u8(between.len() as u8);
+            between.into_iter().fold(out, Encoder::id)
+        });
     }
 
-    fn decode_from(input: &mut Decoder<'_>) -> Option<Self> {
+    /// Reads one of `format`, which is 1 or 2.
+    fn decode_from(input: &mut Decoder<'_>, format: u8) -> Option<Self> {
         let side = |input: &mut Decoder<'_>| Some(Side { client_id: input.id()?, network_id: input.id()? });
         let vote = |input: &mut Decoder<'_>| {
             input.option(|input| {
@@ -240,9 +253,15 @@ impl ContractRecord {
                 })
             })
         };
+        let (source, destination) = (side(input)?, side(input)?);
+        let stream = |input: &mut Decoder<'_>| {
+            let (id, count) = (input.id()?, input.u8()?);
+            let between = (0..count).map(|_| input.id()).collect::<Option<Vec<_>>>()?;
+            Some(Stream { id, key: StreamKey::new(source.client_id, &between, destination.client_id) })
+        };
         Some(Self {
-            source: side(input)?,
-            destination: side(input)?,
+            source,
+            destination,
             transfer_bytes: input.i64()?,
             priority: input.u32()?,
             provide_mode: input.u8()?,
@@ -252,22 +271,27 @@ impl ContractRecord {
             dispute_time: input.option(Decoder::time)?,
             escrow: (0..input.u32()?).map(|_| Some((input.id()?, input.i64()?))).collect::<Option<_>>()?,
             votes: [vote(input)?, vote(input)?],
+            stream: if format == 1 { None } else { input.option(stream)? },
         })
     }
 }
 
 impl TableValue for ContractRecord {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::new(FORMAT);
+        let mut out = Encoder::new(CONTRACT_FORMAT);
         self.encode_into(&mut out);
         out.finish()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut input = Decoder::new(FORMAT, bytes)?;
-        let record = Self::decode_from(&mut input)?;
+        let (format, mut input) = Decoder::versioned(bytes).filter(is_contract_format)?;
+        let record = Self::decode_from(&mut input, format)?;
         input.is_at_end().then_some(record)
     }
+}
+
+fn is_contract_format((found, _): &(u8, Decoder<'_>)) -> bool {
+    (1..=CONTRACT_FORMAT).contains(found)
 }
 
 /// What a settle took from one balance and gave to the payee.
@@ -304,7 +328,7 @@ pub struct ArchiveBlob(pub Vec<Settled>);
 
 impl TableValue for ArchiveBlob {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::new(FORMAT);
+        let mut out = Encoder::new(CONTRACT_FORMAT);
         out.u32(self.0.len() as u32);
         for settled in &self.0 {
             out.id(settled.contract_id);
@@ -319,11 +343,11 @@ impl TableValue for ArchiveBlob {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut input = Decoder::new(FORMAT, bytes)?;
+        let (format, mut input) = Decoder::versioned(bytes).filter(is_contract_format)?;
         let one = |input: &mut Decoder<'_>| {
             Some(Settled {
                 contract_id: input.id()?,
-                contract: ContractRecord::decode_from(input)?,
+                contract: ContractRecord::decode_from(input, format)?,
                 close_time: input.time()?,
                 used_bytes: input.i64()?,
                 is_swept: input.u8()? != 0,
@@ -411,6 +435,7 @@ mod tests {
             dispute_time: None,
             escrow: vec![(BalanceId::new([4; 16]), 17), (BalanceId::new([5; 16]), 18)],
             votes: [None, Some(vote)],
+            stream: None,
         }
     }
 

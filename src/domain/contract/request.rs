@@ -1,5 +1,7 @@
 //! From a client's request to a contract the ledger can make: the checks, the parties, the mode, the size.
 
+use std::collections::HashSet;
+
 use super::create::{NewContract, Payment};
 use super::record::Side;
 use crate::domain::client::{self, ClientRecord};
@@ -8,6 +10,7 @@ use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::provide::{ProvideSet, provide_set};
 use crate::domain::service::Service;
+use crate::domain::stream::members::{MAX_INTERMEDIARIES, StreamWish};
 use crate::ids::ClientId;
 use crate::wire::messages::{ContractError, CreateContract, ProvideMode};
 
@@ -39,17 +42,18 @@ pub(super) fn grant(
     if destination_id.is_control() || destination_id == source_id {
         return Err(ContractError::Invalid);
     }
-    // Streams over intermediaries are not offered: a client that asks for one tries again without.
-    if !request.intermediary_ids.is_empty() {
-        return Err(ContractError::Setup);
-    }
-    let parties = service.read(&ReadParties { source_id, destination_id }).map_err(|error| {
+    let stream = stream_wish(source_id, destination_id, request)?;
+    let intermediary_ids = stream.as_ref().map_or(&[][..], |wish| &wish.intermediary_ids);
+    let hop_count = 1 + intermediary_ids.len() as i64;
+    let parties = service.read(&ReadParties { source_id, destination_id, intermediary_ids }).map_err(|error| {
         tracing::error!(%error, "the parties of a contract cannot be read");
         ContractError::Setup
     })?;
-    let Some(Parties { source, destination, provides, keys }) = parties else {
-        return Err(ContractError::NoPermission);
-    };
+    let Parties { source, destination, provides, keys, has_intermediaries } =
+        parties.ok_or(ContractError::NoPermission)?;
+    if !has_intermediaries {
+        return Err(ContractError::Setup);
+    }
     let is_same_network = source.network_id == destination.network_id;
     let relationship = if is_same_network { ProvideMode::Network } else { ProvideMode::Public };
     let mode = choose_mode(relationship, request.companion, &provides).ok_or(ContractError::NoPermission)?;
@@ -62,9 +66,10 @@ pub(super) fn grant(
     let new = NewContract {
         source: Side { client_id: source_id, network_id: source.network_id },
         destination: Side { client_id: destination_id, network_id: destination.network_id },
-        transfer_bytes: granted_bytes(request.transfer_byte_count),
+        transfer_bytes: granted_bytes(request.transfer_byte_count) * hop_count,
         provide_mode: mode,
         payment,
+        stream,
     };
     // Anyone else would learn who the source is.
     let (roles, principal) = match mode {
@@ -87,21 +92,42 @@ fn granted_bytes(requested: u64) -> i64 {
     requested.clamp(MIN_CONTRACT_BYTES, MAX_CONTRACT_BYTES) as i64
 }
 
-/// What is known of the two clients of a contract.
+/// What a request says about streams; `None` from a client that knows none. Refused is a way that cannot be gone: too
+/// long, not all ids, a node twice, or asked for by a client that would not hear of its stream.
+fn stream_wish(
+    source: ClientId,
+    destination: ClientId,
+    request: &CreateContract,
+) -> Result<Option<StreamWish>, ContractError> {
+    let knows_streams = request.stream_version() >= 1;
+    let count = request.intermediary_ids.len();
+    if count > MAX_INTERMEDIARIES || (count > 0 && !knows_streams) {
+        return Err(ContractError::Setup);
+    }
+    let mut nodes = HashSet::from([ClientId::CONTROL, source, destination]);
+    let between = request.intermediary_ids.iter().map(|id| ClientId::from_slice(id).filter(|id| nodes.insert(*id)));
+    let intermediary_ids = between.collect::<Option<Vec<_>>>().ok_or(ContractError::Setup)?;
+    Ok(knows_streams.then(|| StreamWish { is_forced: request.force_stream(), intermediary_ids }))
+}
+
+/// What is known of the two clients of a contract, and of those between them.
 struct Parties {
     source: ClientRecord,
     destination: ClientRecord,
     provides: ProvideSet,
     keys: PublishedKeys,
+    /// Every client between them is active.
+    has_intermediaries: bool,
 }
 
 /// Reads both clients; `None` when either is unknown or removed.
-struct ReadParties {
+struct ReadParties<'a> {
     source_id: ClientId,
     destination_id: ClientId,
+    intermediary_ids: &'a [ClientId],
 }
 
-impl Operation for ReadParties {
+impl Operation for ReadParties<'_> {
     type Output = Option<Parties>;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<Parties>, DomainError> {
@@ -109,7 +135,11 @@ impl Operation for ReadParties {
         let Some(destination) = client::active(tx, &self.destination_id)? else { return Ok(None) };
         let provides = provide_set(tx, self.destination_id)?;
         let keys = published_keys(tx, &self.destination_id)?;
-        Ok(Some(Parties { source, destination, provides, keys }))
+        let mut has_intermediaries = true;
+        for id in self.intermediary_ids {
+            has_intermediaries &= client::active(tx, id)?.is_some();
+        }
+        Ok(Some(Parties { source, destination, provides, keys, has_intermediaries }))
     }
 }
 

@@ -41,6 +41,7 @@ impl State {
             self.days.insert(key, credit);
         })?;
         self.started = self.now;
+        self.streams.expire(self.now);
         Ok(())
     }
 
@@ -55,7 +56,10 @@ impl State {
             self.pairs.entry(record.pair()).companion_reserved += reserved;
         }
         let traffic = match record.dispute_time {
-            None => Some(self.index_open(id, &record)),
+            None => {
+                self.restore_stream(id, &record);
+                Some(self.index_open(id, &record))
+            }
             Some(at) => {
                 self.remember_close(id, &record, at);
                 let (source, destination) = record.pair();

@@ -23,7 +23,7 @@ pub(super) fn sign(form: HmacForm, granted: Granted, created: &Created) -> Contr
         transfer_byte_count: new.transfer_bytes as u64,
         source_id: Some(new.source.client_id.into()),
         destination_id: Some(new.destination.client_id.into()),
-        stream_id: None,
+        stream_id: created.stream_id.map(Into::into),
         // Written even when 0.
         priority: Some(created.priority),
         provide_tls_certificate: chain.certificates.clone(),
@@ -55,7 +55,7 @@ mod tests {
     use super::super::record::Side;
     use super::*;
     use crate::domain::client_key::{PublicKey, PublishedKeys, TlsChain};
-    use crate::ids::{ClientId, ContractId, NetworkId};
+    use crate::ids::{ClientId, ContractId, NetworkId, StreamId};
     use crate::wire::messages::ProvideMode;
 
     fn signed(chain: TlsChain) -> (Contract, StoredContract) {
@@ -66,10 +66,12 @@ mod tests {
             transfer_bytes: 1 << 20,
             provide_mode: ProvideMode::Network,
             payment: Payment::None,
+            stream: None,
         };
         let keys = PublishedKeys { public_key: Some(PublicKey([7; 32])), chain: Some(chain) };
         let granted = Granted { new, secret: vec![9; 32], keys, roles: vec!["ops".into()], principal: "svc-a".into() };
-        let created = Created { contract_id: ContractId::new([3; 16]), priority: 0 };
+        let stream_id = Some(StreamId::new([5; 16]));
+        let created = Created { contract_id: ContractId::new([3; 16]), priority: 0, stream_id };
         let contract = sign(HmacForm::Standard, granted, &created);
         let stored = StoredContract::decode(contract.stored_contract_bytes.clone()).unwrap();
         (contract, stored)
@@ -83,6 +85,7 @@ mod tests {
         assert_eq!(stored.priority, Some(0));
         assert_eq!(stored.source_id(), [1; 16]);
         assert_eq!(stored.destination_id(), [2; 16]);
+        assert_eq!(stored.stream_id(), [5; 16]);
         assert_eq!(stored.roles, ["ops"]);
         assert_eq!(stored.principal, "svc-a");
         assert_eq!(contract.destination_client_public_key, stored.destination_client_public_key);

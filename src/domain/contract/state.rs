@@ -23,6 +23,7 @@ use super::record::{Balance, BalanceKey, ContractRecord, Credit, GrantMarker};
 use crate::config::Config;
 use crate::config::contracts::Grant;
 use crate::domain::balance::{BalanceBucket, BalanceView};
+use crate::domain::stream::members::Members;
 use crate::ids::{BalanceId, ClientId, ContractId, Id, IdGenerator, NetworkId};
 use crate::time::{DAY, Timestamp};
 
@@ -67,7 +68,8 @@ pub(super) struct LiveContract {
     pub(super) record: ContractRecord,
     /// What the relay counts from source to destination; none once the contract is not open.
     pub(super) traffic: Option<Arc<PairTraffic>>,
-    /// That count when the contract was made; unknown for contracts of before a restart.
+    /// That count when the contract was made; unknown for contracts of before a restart, and where a stream of the pair
+    /// carries what the relay does not see.
     pub(super) relayed_before: Option<u64>,
 }
 
@@ -102,10 +104,11 @@ pub(super) struct State {
     pub(super) fading: VecDeque<(Timestamp, PairKey)>,
     closed: HashMap<ContractId, ()>,
     closed_order: VecDeque<(Timestamp, ContractId)>,
+    pub(super) streams: Members,
     pub(super) changes: Changes,
     pub(super) archive_sequence: u64,
-    ids: IdGenerator,
-    entropy: Box<dyn FnMut() -> u128 + Send>,
+    pub(super) ids: IdGenerator,
+    pub(super) entropy: Box<dyn FnMut() -> u128 + Send>,
 }
 
 impl State {
@@ -133,6 +136,7 @@ impl State {
             fading: VecDeque::new(),
             closed: HashMap::new(),
             closed_order: VecDeque::new(),
+            streams: Members::default(),
             changes: Changes::default(),
             archive_sequence: 0,
             ids: IdGenerator::new(),
@@ -243,6 +247,7 @@ impl State {
 
     /// Takes a contract that is being disputed or settled out of every index of open ones.
     pub(super) fn unindex_open(&mut self, id: ContractId) {
+        self.leave_stream(id);
         let Some(contract) = self.contracts.get_mut(&id) else { return };
         let Some(traffic) = contract.traffic.take() else { return };
         let record = &contract.record;
@@ -319,6 +324,7 @@ fn pair_entry(id: ContractId, record: &ContractRecord) -> PairEntry {
         close_time: record.dispute_time,
         is_companion: record.anchor.is_some(),
         payer: record.payer,
+        stream_id: record.stream.as_ref().map(|stream| stream.id),
         is_extendable: is_extendable(record),
     }
 }

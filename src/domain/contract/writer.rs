@@ -14,6 +14,7 @@ use super::close::Report;
 use super::companion::{COMPANION_WAIT, CreateReply, Waiters, Waiting};
 use super::create::{Created, NewContract, Refusal};
 use super::state::State;
+use crate::domain::stream::{StreamEvent, StreamPushes};
 use crate::ids::{ClientId, ContractId};
 use crate::store::{CommitFuture, Committed, Store};
 use crate::time::Clock;
@@ -67,10 +68,23 @@ impl Answer {
     }
 }
 
-/// A batch on its way to the disk, and who waits for it.
+/// A batch on its way to the disk, and what waits for it.
 struct InFlight {
     commit: CommitFuture,
+    outcome: Outcome,
+}
+
+/// What a batch lets go once it is durable.
+struct Outcome {
+    streams: Vec<StreamEvent>,
     answers: Vec<Answer>,
+}
+
+impl Outcome {
+    fn release(self, streams: &StreamPushes) {
+        streams.publish(self.streams);
+        self.answers.into_iter().for_each(Answer::release);
+    }
 }
 
 /// The task's own state.
@@ -79,6 +93,7 @@ pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) commands: mpsc::Receiver<Command>,
+    streams: Arc<StreamPushes>,
     pub(super) has_failed: Arc<AtomicBool>,
     waiters: Waiters,
     /// Answers of the batch that gathers.
@@ -94,6 +109,7 @@ impl Writer {
         store: Arc<dyn Store>,
         clock: Clock,
         commands: mpsc::Receiver<Command>,
+        streams: Arc<StreamPushes>,
         has_failed: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -101,6 +117,7 @@ impl Writer {
             store,
             clock,
             commands,
+            streams,
             has_failed,
             waiters: Waiters::default(),
             answers: Vec::new(),
@@ -120,11 +137,11 @@ impl Writer {
             tokio::select! {
                 biased;
                 outcome = landed(&mut self.in_flight) => {
-                    let Some(answers) = outcome else {
+                    let Some(outcome) = outcome else {
                         self.has_failed.store(true, Ordering::Relaxed);
                         return;
                     };
-                    answers.into_iter().for_each(Answer::release);
+                    outcome.release(&self.streams);
                 }
                 count = self.commands.recv_many(&mut requests, AT_ONCE), if is_taking => self.is_stopping = count == 0,
                 () = tokio::time::sleep_until(wake_at), if is_taking => {}
@@ -152,10 +169,10 @@ impl Writer {
 
     /// Sends what has gathered on its way; answers that changed nothing leave at once, for nothing is ahead of them.
     fn submit(&mut self) {
-        let answers = std::mem::take(&mut self.answers);
+        let outcome = Outcome { streams: self.state.take_stream_events(), answers: std::mem::take(&mut self.answers) };
         match self.state.take_commit() {
-            Some(commit) => self.in_flight = Some(InFlight { commit: self.store.commit(commit), answers }),
-            None => answers.into_iter().for_each(Answer::release),
+            Some(commit) => self.in_flight = Some(InFlight { commit: self.store.commit(commit), outcome }),
+            None => outcome.release(&self.streams),
         }
     }
 
@@ -217,13 +234,13 @@ impl Writer {
     }
 }
 
-/// Waits for the batch on its way, for ever when there is none; `None` when it failed, else who may be answered.
-async fn landed(in_flight: &mut Option<InFlight>) -> Option<Vec<Answer>> {
+/// Waits for the batch on its way, for ever when there is none; `None` when it failed, else what it lets go.
+async fn landed(in_flight: &mut Option<InFlight>) -> Option<Outcome> {
     let Some(batch) = in_flight else { return std::future::pending().await };
     let outcome = (&mut batch.commit).await;
     let batch = in_flight.take()?;
     match outcome {
-        Ok(Committed::Yes) => return Some(batch.answers),
+        Ok(Committed::Yes) => return Some(batch.outcome),
         Ok(Committed::Conflict) => {
             tracing::error!(
                 "the ledger's rows were changed by someone else; no contract is made or closed until a restart"

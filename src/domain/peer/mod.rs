@@ -1,11 +1,10 @@
 //! Network peers: the other top-level clients of a client's network, as lists that follow the connections.
 //!
 //! [`roster`] decides who shows to whom and when; this front feeds it with presence, with what the store says of a
-//! client, and with time, and carries its messages to a [`PeerSink`]. Derived clients neither show nor receive.
+//! client, and with time, and a [`Pusher`] carries its messages out. Derived clients neither show nor receive.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub mod pack;
@@ -18,33 +17,18 @@ use super::error::DomainError;
 use super::operation::{Operation, Tx};
 use super::presence::{Connection, PresenceListener};
 use super::provide;
+use super::push::{PushSink, Pusher};
 use super::service::Service;
 use crate::ids::{ClientId, NetworkId};
-use crate::wire::control_message::Push;
-
-/// Where messages to clients leave; the relay implements it.
-pub trait PeerSink: Send + Sync + 'static {
-    /// Queues messages that must travel in one pack, at most 3000 bytes. A client that is not here is no error. Must
-    /// not block and must not call back.
-    fn push(&self, client_id: ClientId, pushes: Vec<Push>);
-}
 
 /// The lists of all networks, kept up to date and delivered.
 ///
-/// Follow [`super::presence::Presence`] with it. A client must be able to receive before its transport is attached,
-/// because a process run that is new gets its full list from the attach.
+/// Follow [`super::presence::Presence`] with it, and ask for the full list of every client whose view is unknown once
+/// its transport is attached.
 pub struct Peers {
     service: Arc<Service>,
-    state: Mutex<State>,
-    sink: OnceLock<Weak<dyn PeerSink>>,
+    lists: Pusher<Roster>,
     rescheduled: Notify,
-}
-
-struct State {
-    roster: Roster,
-    /// Somebody is handing messages to the sink, and will take new ones too: messages keep their order without a lock
-    /// held while they leave.
-    is_delivering: bool,
 }
 
 impl Peers {
@@ -56,22 +40,20 @@ impl Peers {
             grace: config.relay.peer_grace,
             members_max: config.limits.peers_per_network,
         };
-        let state = Mutex::new(State { roster: Roster::new(rules), is_delivering: false });
-        Arc::new(Self { service, state, sink: OnceLock::new(), rescheduled: Notify::new() })
+        Arc::new(Self { service, lists: Pusher::new(Roster::new(rules)), rescheduled: Notify::new() })
     }
 
-    /// Names the way out, once; messages before that are dropped. Weak, because the relay holds the peers.
-    pub fn deliver_to(&self, sink: Weak<dyn PeerSink>) {
-        // A second call has no effect; there is one relay.
-        let _ = self.sink.set(sink);
+    /// Names the way out, once; messages before that are dropped.
+    pub fn deliver_to(&self, sink: Weak<dyn PushSink>) {
+        self.lists.deliver_to(sink);
     }
 
     /// The peers of a network without `except`, and those that left within the last five minutes.
     pub fn list(&self, network_id: NetworkId, except: Option<ClientId>) -> (Vec<Peer>, Vec<Marker>) {
-        self.state.lock().roster.list(self.service.clock().now(), network_id, except)
+        self.lists.read(|roster| roster.list(self.service.clock().now(), network_id, except))
     }
 
-    /// Sends a client its full list again: its control conversation has lost what was said.
+    /// Sends a client its full list: it is new, or its control conversation has lost what was said.
     pub fn resync(&self, client_id: ClientId) {
         self.feed(|roster| roster.handle_resync(client_id));
     }
@@ -95,7 +77,7 @@ impl Peers {
     pub async fn drive(&self) {
         loop {
             let rescheduled = self.rescheduled.notified();
-            let next = self.state.lock().roster.poll_timeout();
+            let next = self.lists.read(Roster::poll_timeout);
             match next {
                 Some(at) => {
                     let pause = at.since(self.service.clock().now());
@@ -115,35 +97,14 @@ impl Peers {
     }
 
     fn feed(&self, input: impl FnOnce(&mut Roster)) {
-        let is_sooner = {
-            let mut state = self.state.lock();
-            let before = state.roster.poll_timeout();
-            input(&mut state.roster);
-            let after = state.roster.poll_timeout();
+        let is_sooner = self.lists.feed(|roster| {
+            let before = roster.poll_timeout();
+            input(roster);
+            let after = roster.poll_timeout();
             after.is_some() && before.is_none_or(|before| after < Some(before))
-        };
+        });
         if is_sooner {
             self.rescheduled.notify_one();
-        }
-        self.deliver();
-    }
-
-    fn deliver(&self) {
-        if std::mem::replace(&mut self.state.lock().is_delivering, true) {
-            return;
-        }
-        let sink = self.sink.get().and_then(Weak::upgrade);
-        loop {
-            let output = {
-                let mut state = self.state.lock();
-                let output = state.roster.poll_output();
-                state.is_delivering = output.is_some();
-                output
-            };
-            let Some((client_id, pushes)) = output else { return };
-            if let Some(sink) = &sink {
-                sink.push(client_id, pushes);
-            }
         }
     }
 
@@ -161,10 +122,9 @@ impl Peers {
 
 impl PresenceListener for Peers {
     fn attached(&self, connection: &Connection) {
-        let entry = &connection.entry;
         self.feed(|roster| {
-            if let Some((network_id, peer)) = self.load(entry.client_id) {
-                roster.handle_attach(self.service.clock().now(), network_id, peer, entry.instance_id);
+            if let Some((network_id, peer)) = self.load(connection.entry.client_id) {
+                roster.handle_attach(self.service.clock().now(), network_id, peer);
             }
         });
     }

@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::pack;
-use crate::ids::{ClientId, InstanceId, NetworkId};
+use crate::domain::push::PushSource;
+use crate::ids::{ClientId, NetworkId};
 use crate::time::Timestamp;
 use crate::wire::control_message::Push;
 use crate::wire::messages::ProvideMode;
@@ -81,7 +82,6 @@ struct Network {
 
 struct Member {
     peer: Peer,
-    instance_id: InstanceId,
     connection_count: usize,
     state: State,
 }
@@ -123,31 +123,25 @@ impl Roster {
         }
     }
 
-    /// A transport of a top-level client came. A process run that was not here before gets the full list.
-    pub fn handle_attach(&mut self, now: Timestamp, network_id: NetworkId, peer: Peer, instance_id: InstanceId) {
+    /// A transport of a top-level client came.
+    pub fn handle_attach(&mut self, now: Timestamp, network_id: NetworkId, peer: Peer) {
         let client_id = peer.client_id;
-        let wants_list = match self.member_mut(client_id) {
+        match self.member_mut(client_id) {
             Some((_, member)) if member.state.receives() => {
                 member.connection_count += 1;
-                let is_new_run = std::mem::replace(&mut member.instance_id, instance_id) != instance_id;
                 if let State::Leaving { .. } = member.state {
                     self.set_state(network_id, client_id, State::Shown);
                 }
                 self.update(network_id, peer);
-                is_new_run
             }
             _ => {
                 self.forget(client_id);
                 let until = now + self.rules.announce_delay;
-                let member = Member { peer, instance_id, connection_count: 1, state: State::Joining { until } };
+                let member = Member { peer, connection_count: 1, state: State::Joining { until } };
                 self.networks.entry(network_id).or_default().members.insert(client_id, member);
                 self.homes.insert(client_id, network_id);
                 self.timers.insert((until, client_id));
-                true
             }
-        };
-        if wants_list {
-            self.full_list(network_id, client_id);
         }
         self.handle_timeout(now);
     }
@@ -193,7 +187,7 @@ impl Roster {
         self.handle_timeout(now);
     }
 
-    /// Sends a member its full list again: its control conversation has lost what was said.
+    /// Sends a member its full list: it is new, or its control conversation has lost what was said.
     pub fn handle_resync(&mut self, client_id: ClientId) {
         if let Some(network_id) = self.homes.get(&client_id).copied() {
             self.full_list(network_id, client_id);
@@ -224,11 +218,6 @@ impl Roster {
             }
         }
         self.send_changes();
-    }
-
-    /// The next messages of one pack, and to whom.
-    pub fn poll_output(&mut self) -> Option<(ClientId, Vec<Push>)> {
-        self.outputs.pop_front()
     }
 
     /// The peers of a network without `except`, and those that have left, in the order of their ids.
@@ -342,6 +331,12 @@ impl Roster {
         for (network_id, client_id) in relisted {
             self.full_list(network_id, client_id);
         }
+    }
+}
+
+impl PushSource for Roster {
+    fn poll_output(&mut self) -> Option<(ClientId, Vec<Push>)> {
+        self.outputs.pop_front()
     }
 }
 

@@ -175,6 +175,7 @@ impl Run {
                     transfer_bytes: *bytes,
                     provide_mode: ProvideMode::Public,
                     payment: *payment,
+                    stream: None,
                 };
                 self.create(&new);
             }
@@ -438,7 +439,7 @@ proptest! {
         for part in &parts {
             let (source, destination) = (side(CONSUMER), side(PROVIDER));
             let (provide_mode, payment) = (ProvideMode::Public, Payment::Source);
-            let new = NewContract { source, destination, transfer_bytes: *part, provide_mode, payment };
+            let new = NewContract { source, destination, transfer_bytes: *part, provide_mode, payment, stream: None };
             let made = state.create(&new).unwrap().contract_id;
             let report = Report { acked: *part as u64, unacked: 0, is_checkpoint: false };
             for party in [CONSUMER, PROVIDER] {

@@ -49,6 +49,7 @@ impl Machine {
             transfer_bytes: SIZE,
             provide_mode: ProvideMode::Public,
             payment,
+            stream: None,
         };
         self.state.create(&new).unwrap().contract_id
     }
