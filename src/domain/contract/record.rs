@@ -419,6 +419,7 @@ impl TableValue for GrantMarker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::StreamId;
 
     fn record() -> ContractRecord {
         let side = |byte| Side { client_id: ClientId::new([byte; 16]), network_id: NetworkId::new([byte + 1; 16]) };
@@ -436,6 +437,36 @@ mod tests {
             escrow: vec![(BalanceId::new([4; 16]), 17), (BalanceId::new([5; 16]), 18)],
             votes: [None, Some(vote)],
             stream: None,
+        }
+    }
+
+    /// As it was stored before contracts had streams.
+    const FORMAT_1: &str = "010101010101010101010101010101010102020202020202020202020202020202030303030303030303030303030303\
+        030404040404040404040404040404040400000000001000000000003203000000000000000701090909090909090909\
+        090909090909090102020202020202020202020202020202000000000204040404040404040404040404040404000000\
+        000000001105050505050505050505050505050505000000000000001200010000000000000005010000000000000009\
+        0000000000000005ffffffffffffffff";
+
+    #[test]
+    fn records_of_format_1_are_read_as_contracts_without_stream() {
+        let bytes = hex::decode(FORMAT_1).unwrap();
+        assert_eq!(ContractRecord::decode(&bytes), Some(record()));
+        let archived = [&[1, 0, 0, 0, 1][..], &[6; 16], &bytes[1..], &[0; 8 + 8 + 1 + 4]].concat();
+        let ArchiveBlob(settled) = ArchiveBlob::decode(&archived).unwrap();
+        assert_eq!((settled.len(), &settled[0].contract), (1, &record()));
+        assert_eq!(ContractRecord::decode(&[&[3], &record().encode()[1..]].concat()), None, "of a newer release");
+    }
+
+    #[test]
+    fn a_stream_comes_back_with_its_nodes_in_order_whichever_way_the_contract_goes() {
+        for (source, destination) in [(1, 3), (3, 1)] {
+            let mut record = record();
+            record.source.client_id = ClientId::new([source; 16]);
+            record.destination.client_id = ClientId::new([destination; 16]);
+            let between: Vec<_> = [7, 2, 5].map(|node| ClientId::new([node; 16])).into();
+            let key = StreamKey::new(record.source.client_id, &between, record.destination.client_id);
+            record.stream = Some(Stream { id: StreamId::new([8; 16]), key });
+            assert_eq!(ContractRecord::decode(&record.encode()), Some(record));
         }
     }
 

@@ -276,7 +276,7 @@ async fn a_stopped_ledger_refuses() {
 
 /// A store whose commits all fail.
 #[derive(Default)]
-struct Broken(RowCache);
+pub(super) struct Broken(RowCache);
 
 impl Store for Broken {
     fn get(&self, _: &[u8]) -> Result<Option<Row>, StoreError> {

@@ -4,6 +4,7 @@ mod companions;
 mod ledger;
 mod model;
 mod reference;
+mod streams;
 mod sweeper;
 mod votes;
 

@@ -16,6 +16,7 @@ use super::super::state::{Rules, State};
 use super::reference::{Closed, Reference};
 use super::*;
 use crate::config::store::Store as StoreSettings;
+use crate::domain::stream::members::{LIFETIME, StreamWish};
 use crate::ids::BalanceId;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
@@ -24,7 +25,7 @@ use crate::time::Timestamp;
 /// One step of a run. Contracts are named by position, modulo how many there are.
 #[derive(Clone, Debug)]
 enum Step {
-    Create { source: u8, destination: u8, payment: Payment, bytes: i64 },
+    Create { source: u8, destination: u8, payment: Payment, bytes: i64, stream: Option<bool> },
     Close { contract: usize, party: u8, acked: u64, unacked: u64, is_checkpoint: bool },
     Unknown { acked: u64 },
     Grant { network: u8, bytes: i64, revenue: i64, starts_in: u64, lasts: u64 },
@@ -47,12 +48,14 @@ fn count() -> impl Strategy<Value = u64> {
 
 fn step() -> impl Strategy<Value = Step> {
     let payment = prop_oneof![3 => Just(Payment::Source), 2 => Just(Payment::Companion), 1 => Just(Payment::None)];
-    let create = (1..=3u8, 1..=3u8, payment, 1..=256 * MIB);
-    let create = create.prop_filter("of two clients", |(source, destination, _, _)| source != destination);
+    let create = (1..=3u8, 1..=3u8, payment, 1..=256 * MIB, any::<Option<bool>>());
+    let create = create.prop_filter("of two clients", |(source, destination, ..)| source != destination);
     let close = (any::<usize>(), 0..7u8, count(), 0..2u64, any::<bool>());
     let grant = (1..=3u8, 1..2000 * MIB, 0..1_000_000i64, 0..100u64, 1..5000u64);
     prop_oneof![
-        6 => create.prop_map(|(source, destination, payment, bytes)| Step::Create { source, destination, payment, bytes }),
+        6 => create.prop_map(|(source, destination, payment, bytes, stream)| {
+            Step::Create { source, destination, payment, bytes, stream }
+        }),
         9 => close.prop_map(|(contract, party, acked, unacked, is_checkpoint)| {
             Step::Close { contract, party, acked, unacked, is_checkpoint }
         }),
@@ -167,7 +170,7 @@ impl Run {
     fn apply(&mut self, step: &Step) {
         let now = self.state.now;
         match step {
-            Step::Create { source, destination, payment, bytes } => {
+            Step::Create { source, destination, payment, bytes, stream } => {
                 let side = |party: u8| Side { client_id: client(party), network_id: network(party) };
                 let new = NewContract {
                     source: side(*source),
@@ -175,7 +178,7 @@ impl Run {
                     transfer_bytes: *bytes,
                     provide_mode: ProvideMode::Public,
                     payment: *payment,
-                    stream: None,
+                    stream: stream.map(|is_forced| StreamWish { is_forced, intermediary_ids: Vec::new() }),
                 };
                 self.create(&new);
             }
@@ -248,7 +251,7 @@ impl Run {
             Ok(created) => {
                 let escrow = self.state.contracts[&created.contract_id].record.escrow.clone();
                 assert_eq!(expected.as_ref(), Ok(&escrow));
-                self.reference.create(created.contract_id, new, escrow);
+                self.reference.create(created.contract_id, new, escrow, created.stream_id.is_some());
             }
             Err(Refusal::NoAnchor) => assert_eq!(expected, Err(false)),
             Err(Refusal::InsufficientBalance) => assert_eq!(expected, Err(true)),
@@ -363,6 +366,20 @@ impl Run {
         let mut indexed: Vec<_> = View::of(state).open_pairs.into_values().flatten().collect();
         indexed.sort();
         assert_eq!(indexed, open, "I6");
+        let members: BTreeMap<_, _> = (state.streams.iter())
+            .flat_map(|(stream, _, contracts)| contracts.iter().map(move |contract| (*contract, stream)))
+            .collect();
+        for (contract, stream) in &members {
+            let record = &state.contracts[contract].record;
+            assert!(record.dispute_time.is_none(), "I6: what is not open is in no stream");
+            assert_eq!(record.stream.as_ref().map(|stream| stream.id), Some(*stream));
+        }
+        for contract in &open {
+            let record = &state.contracts[contract].record;
+            let is_young = record.create_time + LIFETIME > state.now;
+            let is_member = members.contains_key(contract);
+            assert!(is_member || record.stream.is_none() || !is_young, "open, and its stream lives");
+        }
         let waiting: std::collections::HashSet<_> = state.checks.iter().map(|check| check.0.1).collect();
         assert!(state.contracts.keys().all(|id| waiting.contains(id)), "I6: a dispute stays in the sweeper's queue");
     }

@@ -41,6 +41,7 @@ pub(super) struct Contract {
     pub(super) used: i64,
     votes: [Option<Vote>; 2],
     relayed_before: Option<u64>,
+    in_stream: bool,
 }
 
 impl Contract {
@@ -50,6 +51,11 @@ impl Contract {
 
     fn pair(&self) -> (ClientId, ClientId) {
         (self.new.source.client_id, self.new.destination.client_id)
+    }
+
+    /// Whether it is of these two clients, in either direction.
+    fn joins(&self, (a, b): (ClientId, ClientId)) -> bool {
+        self.pair() == (a, b) || self.pair() == (b, a)
     }
 
     fn is_extendable(&self) -> bool {
@@ -140,10 +146,17 @@ impl Reference {
         if missing == 0 { Ok(escrow) } else { Err(true) }
     }
 
-    pub(super) fn create(&mut self, id: ContractId, new: &NewContract, escrow: Vec<(BalanceId, i64)>) {
+    pub(super) fn create(&mut self, id: ContractId, new: &NewContract, escrow: Vec<(BalanceId, i64)>, in_stream: bool) {
         let payer = self.payer(new).flatten();
         let pair = (new.source.client_id, new.destination.client_id);
-        let relayed_before = Some(self.traffic.get(&pair).map_or(0, |(bytes, _)| *bytes));
+        let mut relayed_before = Some(self.traffic.get(&pair).map_or(0, |(bytes, _)| *bytes));
+        // What a stream carries is not relayed: neither under this contract, nor under those that are open beside it.
+        let beside = self.contracts.iter_mut().filter(|other| other.is_open() && other.joins(pair));
+        let beside: Vec<_> = beside.collect();
+        if in_stream || beside.iter().any(|other| other.in_stream) {
+            relayed_before = None;
+            beside.into_iter().for_each(|other| other.relayed_before = None);
+        }
         self.contracts.push(Contract {
             id,
             new: new.clone(),
@@ -156,6 +169,7 @@ impl Reference {
             used: 0,
             votes: [None; 2],
             relayed_before,
+            in_stream,
         });
     }
 
