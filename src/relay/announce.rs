@@ -31,3 +31,6 @@ pub fn send_lists(relay: &Relay, client_id: ClientId) {
     relay.peers.resync(client_id);
     relay.streams.resync(client_id);
 }
+
+#[cfg(test)]
+mod tests;
