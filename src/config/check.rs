@@ -103,6 +103,11 @@ impl Complaints {
             "must be at least 4KiB, the size of the largest frame",
         );
         self.unless(
+            relay.peer_grace > Duration::from_secs(30),
+            "relay.peer_grace",
+            "must be longer than 30s, or a client that reconnects loses its direct streams",
+        );
+        self.unless(
             relay.peer_grace <= relay.resident_linger,
             "relay.peer_grace",
             "must not be longer than relay.resident_linger, after which the client is forgotten",
@@ -231,6 +236,7 @@ mod tests {
         assert_eq!(keys(|config| config.relay.keepalive = Duration::from_secs(20)), ["relay.keepalive"]);
         assert_eq!(keys(|config| config.relay.outbox_bytes = ByteSize(100)), ["relay.outbox_bytes"]);
         assert_eq!(keys(|config| config.relay.resident_linger = Duration::ZERO), ["relay.peer_grace"]);
+        assert_eq!(keys(|config| config.relay.peer_grace = Duration::from_secs(30)), ["relay.peer_grace"]);
         assert_eq!(keys(|config| config.tls.mode = TlsMode::Files), ["tls.certificate", "tls.key"]);
         assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);

@@ -19,7 +19,7 @@ use warren::wire::messages::{Frame, MessageType, ProvideMode};
 use crate::support::{self, PATIENCE, Process, eventually, install_crypto};
 
 /// A server that can be stopped and started again on the same ports, over the same folder.
-struct Platform {
+pub(super) struct Platform {
     server: Option<Server>,
     config: Config,
     addresses: Addresses,
@@ -28,7 +28,7 @@ struct Platform {
 }
 
 impl Platform {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with(|_| ()).await
     }
 
@@ -49,16 +49,16 @@ impl Platform {
         Self { server: Some(server), config, addresses, api, _folder: folder }
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.server.take().unwrap().shutdown().await;
     }
 
-    async fn start_again(&mut self) {
+    pub(super) async fn start_again(&mut self) {
         let server = Server::start(Arc::new(self.config.clone()), ServerOptions::default()).await.unwrap();
         self.server = Some(server);
     }
 
-    fn websocket(&self) -> Route {
+    pub(super) fn websocket(&self) -> Route {
         Route::WebSocket(format!("ws://{}", self.addresses.http))
     }
 
@@ -72,7 +72,7 @@ impl Platform {
     }
 
     /// A new network with one client.
-    async fn party(&self, name: &str) -> Party {
+    pub(super) async fn party(&self, name: &str) -> Party {
         party(&self.api, name).await
     }
 }
@@ -91,23 +91,28 @@ async fn party(api: &Api, name: &str) -> Party {
     Party { api, client }
 }
 
-struct Party {
+pub(super) struct Party {
     api: Api,
     client: ClientToken,
 }
 
 impl Party {
-    fn id(&self) -> ClientId {
+    pub(super) fn id(&self) -> ClientId {
         self.client.client_id
     }
 
     /// Starts the client; contracts are asked for when they are needed, so that nothing stays reserved.
-    fn start(&self, routes: Vec<Route>) -> (Client, Inbox) {
+    pub(super) fn start(&self, routes: Vec<Route>) -> (Client, Inbox) {
         self.start_with(routes, |_| {})
     }
 
+    /// The API as the client, not its network.
+    pub(super) fn client_api(&self) -> Api {
+        self.api.with_token(&self.client.by_client_jwt)
+    }
+
     fn start_with(&self, routes: Vec<Route>, change: impl FnOnce(&mut ClientOptions)) -> (Client, Inbox) {
-        let mut options = ClientOptions::new(self.api.with_token(&self.client.by_client_jwt), self.id());
+        let mut options = ClientOptions::new(self.client_api(), self.id());
         options.routes = routes;
         options.trust = Trust::Any;
         options.asks_ahead = false;

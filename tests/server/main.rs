@@ -11,5 +11,6 @@ mod demo;
 mod http;
 mod lifecycle;
 mod overload;
+mod streams;
 mod support;
 mod upgrade;

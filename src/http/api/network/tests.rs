@@ -4,8 +4,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::domain::presence::{PresenceEntry, PresenceGuard};
+use crate::domain::provide::{ProvideSet, RegisterProvide};
 use crate::http::testing::TestApi;
 use crate::ids::{ClientId, ConnectionId, InstanceId};
+use crate::wire::messages::ProvideMode;
 
 fn present(api: &TestApi, client_id: ClientId) -> PresenceGuard {
     api.state.presence.attach(PresenceEntry {
@@ -55,10 +57,35 @@ async fn a_derived_client_has_no_peers_and_is_none() {
     let (derived_id, derived_token) = make(&api, &api.client_token).await;
     let _guards = [present(&api, derived_id), present(&api, api.client.client_id().unwrap())];
     wait(&api, Duration::from_secs(5));
-    let answer = api.get("/network/peers").token(&derived_token).await.expect(200);
-    assert_eq!(answer, json!({"peers": [], "disconnected_count": 0}));
+    api.get("/network/peers").token(&derived_token).await.golden(200, "derived");
     let answer = api.get("/network/peers").token(&api.user_token).await.expect(200);
     assert_eq!(answer["peers"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_peer_shows_what_it_provides_and_who_it_is() {
+    let api = TestApi::new();
+    let named = json!({"description": "attic box", "roles": ["ops", "admin"], "principal": "svc-a"});
+    let answer = api.post("/network/auth-client", named).token(&api.user_token).await.expect(200);
+    let client_id: ClientId = answer["client_id"].as_str().unwrap().parse().unwrap();
+    let _guard = present(&api, client_id);
+    wait(&api, Duration::from_secs(5));
+    let mut set = ProvideSet::default();
+    for mode in [ProvideMode::Public, ProvideMode::Network] {
+        set.insert(mode, vec![1; 32]);
+    }
+    let provide = RegisterProvide { network_id: api.user.network_id, client_id, set };
+    api.state.service.run(&provide).await.unwrap();
+    // What the server's effects do.
+    api.state.peers.client_changed(client_id);
+    api.get("/network/peers").token(&api.client_token).await.golden(200, "all_that_shows");
+}
+
+#[tokio::test]
+async fn strangers_see_no_peers() {
+    let api = TestApi::new();
+    api.get("/network/peers").await.golden(401, "no_token");
+    api.get("/network/peers").token("nonsense").await.golden(401, "bad_token");
 }
 
 #[tokio::test]
