@@ -22,7 +22,7 @@ use crate::support::{self, PATIENCE, Process, eventually, install_crypto};
 pub(super) struct Platform {
     server: Option<Server>,
     config: Config,
-    addresses: Addresses,
+    pub(super) addresses: Addresses,
     api: Api,
     _folder: TempDir,
 }

@@ -16,7 +16,7 @@ use warren::wire::messages::{
 };
 
 use crate::client::{Party, Platform};
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, get};
 
 /// Time within which a change must reach its nodes.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -211,6 +211,11 @@ async fn every_node_of_a_way_knows_its_neighbours_also_after_a_restart() {
         node.hops.until(expected(node.client.id())).await;
     }
     assert!(made.elapsed() < PROMPT);
+
+    let metrics = get(&format!("http://{}/metrics", platform.addresses.telemetry)).await.1;
+    let has = |series: &str| metrics.lines().any(|line| line == series);
+    assert!(has("warren_streams_open 1"), "{metrics}");
+    assert!(has("warren_stream_pushes_total 6"), "a full list and an open for each node: {metrics}");
 
     platform.stop().await;
     platform.start_again().await;

@@ -40,12 +40,12 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    /// Lets a request wait; gives it back when too many do.
-    pub(super) fn park(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    /// Lets a request wait; gives back whom to refuse when too many do.
+    pub(super) fn park(&mut self, waiting: Waiting) -> Result<(), CreateReply> {
         let pair = pair_of(&waiting.new);
         let of_pair = self.by_pair.get(&pair).map_or(0, Vec::len);
         if self.deadlines.len() >= MAX_WAITING || of_pair >= MAX_WAITING_PER_PAIR {
-            return Err(waiting);
+            return Err(waiting.reply);
         }
         self.deadlines.push_back((waiting.deadline, pair));
         self.by_pair.entry(pair).or_default().push(waiting);

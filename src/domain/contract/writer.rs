@@ -207,8 +207,8 @@ impl Writer {
                 }
                 Err(Refusal::NoAnchor) => match self.waiters.park(request) {
                     Ok(()) => continue,
-                    Err(request) => {
-                        self.answers.push(Answer::Create(request.reply, Err(ContractError::Setup)));
+                    Err(reply) => {
+                        self.answers.push(Answer::Create(reply, Err(ContractError::Setup)));
                         continue;
                     }
                 },
