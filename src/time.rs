@@ -59,6 +59,21 @@ impl Timestamp {
         (self.0 / DAY.as_millis() as u64) as u32
     }
 
+    /// 00:00 UTC of a day since 1970-01-01.
+    pub fn of_day(day: u32) -> Timestamp {
+        Self::ZERO + DAY * day
+    }
+
+    /// The day in UTC, `2026-01-02`.
+    pub fn to_date(self) -> String {
+        self.to_rfc3339().split('T').next().unwrap_or_default().to_owned()
+    }
+
+    /// Hours since 1970-01-01T00.
+    pub fn hour_number(self) -> u32 {
+        (self.0 / 3_600_000) as u32
+    }
+
     /// RFC 3339 in UTC with the fraction it has, e.g. `2026-01-02T03:04:05.678Z`: the form Go clients parse.
     pub fn to_rfc3339(self) -> String {
         match jiff::Timestamp::from_millisecond(self.0 as i64) {
@@ -187,5 +202,8 @@ mod tests {
         let at = Timestamp::from_millis(86_400_000 * 3 + 5);
         assert_eq!(at.start_of_day(), Timestamp::from_millis(86_400_000 * 3));
         assert_eq!(at.day_number(), 3);
+        assert_eq!(Timestamp::of_day(3), at.start_of_day());
+        assert_eq!(at.to_date(), "1970-01-04");
+        assert_eq!((at + Duration::from_secs(7200)).hour_number(), 3 * 24 + 2);
     }
 }

@@ -27,6 +27,7 @@ pub mod provider;
 pub mod push;
 pub mod secret_file;
 pub mod service;
+pub mod stats;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,6 +13,7 @@ pub mod docs;
 pub mod error;
 pub mod extract;
 pub mod layers;
+pub mod number;
 pub mod openapi;
 pub mod state;
 #[cfg(test)]

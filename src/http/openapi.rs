@@ -30,6 +30,7 @@ pub const PUBLIC: &[&str] = &[
     "POST /auth/code-login",
     "POST /network/find-providers2",
     "GET /network/provider-locations",
+    "GET /stats/last-90",
     "GET /key/{clientId}",
 ];
 

@@ -16,6 +16,7 @@ use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
+use crate::domain::stats::Stats;
 use crate::time::Timestamp;
 
 /// What handlers can reach: a handle, since every layer and handler of a request clones it.
@@ -40,6 +41,8 @@ pub struct ApiParts {
     pub control: Arc<Control>,
     /// Contracts and balances.
     pub ledger: Arc<Ledger>,
+    /// Counters over the days.
+    pub stats: Arc<Stats>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

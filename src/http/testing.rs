@@ -39,6 +39,7 @@ use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
+use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
 use crate::store::memory::MemoryStore;
 use crate::time::{Clock, Timestamp};
@@ -58,6 +59,8 @@ const NULLABLE: &[&str] = &["/connect/control", "/key/", "/openapi.json"];
 pub struct TestApi {
     /// What handlers reach.
     pub state: ApiState,
+    /// Where all of it is.
+    pub store: Arc<MemoryStore>,
     /// Moved by the test only.
     pub clock: Clock,
     /// What operations asked for after their commits.
@@ -123,7 +126,9 @@ impl TestApi {
         let providers = ProviderIndex::new(service.clone(), presence.clone(), geography);
         presence.follow(peers.clone());
         presence.follow(providers.clone());
-        let ledger = Ledger::open(service.clone(), store, clock.clone(), config).unwrap();
+        let stats = Stats::new(store.clone(), service.clone(), presence.clone(), providers.clone());
+        presence.follow(stats.clone());
+        let ledger = Ledger::open(service.clone(), store.clone(), clock.clone(), config).unwrap();
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
         let keys = Arc::new(TokenKeys::generate());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
@@ -136,13 +141,14 @@ impl TestApi {
             providers,
             control,
             ledger,
+            stats,
             status: Arc::new(ServerStatus::new("test")),
         });
         let (user, user_token) = soon(make_user(&state));
         let (client, client_token) = soon(make_client(&state, &user));
         effects.take();
         let router = super::router(state.clone());
-        Self { state, clock, effects, user_token, user, client_token, client, router }
+        Self { state, store, clock, effects, user_token, user, client_token, client, router }
     }
 
     /// The same state behind another router.

@@ -6,8 +6,8 @@ use super::Server;
 
 impl Server {
     /// Ends the server. New requests and transports are refused; transports are closed over a moment, so that clients
-    /// do not all come back at once; requests get `http.drain_timeout` to end; the ledger finishes what it was asked;
-    /// then the store closes. Health answers until the end.
+    /// do not all come back at once; requests get `http.drain_timeout` to end; the ledger finishes what it was asked
+    /// and the statistics count it; then the store closes. Health answers until the end.
     pub async fn shutdown(self) {
         let Self { parts, health, stop, stop_health, tasks, health_tasks, drain_timeout, .. } = self;
         health.status.drain();
@@ -19,6 +19,7 @@ impl Server {
             tracing::warn!(tasks = tasks.len(), "http.drain_timeout has passed; the rest is cut off");
         }
         parts.ledger.shutdown().await;
+        parts.stats.shutdown().await;
         stop_health.cancel();
         health_tasks.close();
         if timeout(drain_timeout, health_tasks.wait()).await.is_err() {

@@ -26,6 +26,7 @@ use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::push::PushSink;
 use crate::domain::service::Service;
+use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
@@ -45,6 +46,8 @@ pub struct Parts {
     pub relay: Arc<Relay>,
     /// Owns balances and contracts.
     pub ledger: Arc<Ledger>,
+    /// Counts what the ledger archives.
+    pub stats: Arc<Stats>,
     /// What the routes reach.
     pub api: ApiState,
     mail: Option<JoinHandle<()>>,
@@ -73,13 +76,15 @@ impl Parts {
         let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), sink));
         let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));
-        let ledger = Ledger::open(Arc::clone(&service), shared, clock.clone(), Arc::clone(config))
+        let ledger = Ledger::open(Arc::clone(&service), Arc::clone(&shared), clock.clone(), Arc::clone(config))
             .context("the balances and contracts in the store cannot be read")?;
         let control = Arc::new(Control::new(Arc::clone(&service), Arc::clone(&ledger)));
 
         let presence = Presence::new(clock.clone());
         let peers = Peers::new(Arc::clone(&service));
         let providers = ProviderIndex::new(Arc::clone(&service), Arc::clone(&presence), geography);
+        let stats = Stats::new(shared, Arc::clone(&service), Arc::clone(&presence), Arc::clone(&providers));
+        stats.recover().await?;
         let relay = Relay::new(RelayParts {
             config: Arc::clone(config),
             clock,
@@ -97,12 +102,15 @@ impl Parts {
         effects.join(&relay, &peers, &providers);
         presence.follow(Arc::new(Follower(Arc::downgrade(&peers))));
         presence.follow(Arc::new(Follower(Arc::downgrade(&providers))));
+        presence.follow(Arc::new(Follower(Arc::downgrade(&stats))));
         presence.follow(Arc::new(LedgerFollower {
             ledger: Arc::downgrade(&ledger),
             presence: Arc::downgrade(&presence),
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        let (driven, stopped) = (Arc::clone(&stats), stop.clone());
+        tasks.spawn(async move { driven.drive(stopped).await });
         let (driven, stop) = (Arc::clone(&peers), stop.clone());
         let reaper = Reaper::new(Arc::clone(&service), Arc::clone(&presence));
         tasks.spawn(async move {
@@ -122,9 +130,10 @@ impl Parts {
             providers,
             control,
             ledger: Arc::clone(&ledger),
+            stats: Arc::clone(&stats),
             status,
         });
-        Ok(Self { store, relay, ledger, api, mail })
+        Ok(Self { store, relay, ledger, stats, api, mail })
     }
 
     /// Reads the address tables again; on an error the old ones stay in use.
@@ -135,8 +144,8 @@ impl Parts {
 
     /// Lets go of everything, once nothing uses the parts any more: the last messages leave, then the store closes.
     pub async fn close(self, mail_timeout: Duration) {
-        let Self { store, relay, ledger, api, mail } = self;
-        drop((relay, ledger, api));
+        let Self { store, relay, ledger, stats, api, mail } = self;
+        drop((relay, ledger, stats, api));
         if let Some(mut task) = mail
             && timeout(mail_timeout, &mut task).await.is_err()
         {

@@ -1,8 +1,9 @@
 //! Types for keys and values: a [`Table`] names its number, its key and its value.
 
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 
-use super::{Key, StoreError};
+use super::{Key, Store, StoreError};
 use crate::ids::Id;
 
 /// A key with an order-preserving byte form.
@@ -62,6 +63,36 @@ impl<K: TableKey, V: TableValue> Table<K, V> {
     /// Splits a stored key back into the table's own.
     pub fn decode_key(&self, stored: &[u8]) -> Result<K, StoreError> {
         stored.get(2..).and_then(|mut bytes| K::decode_from(&mut bytes)).ok_or(StoreError::BadValue(self.name))
+    }
+
+    /// The row under a key as it is now, outside any transaction.
+    pub fn get(&self, store: &dyn Store, key: &K) -> Result<Option<V>, StoreError> {
+        store.get(&self.key(key))?.map(|row| self.decode_value(&row.value)).transpose()
+    }
+
+    /// Shows every row whose stored key starts with `prefix` and is greater than `after`, in key order, until it has
+    /// seen enough. Reads `page` rows at a time, outside any transaction: rows that come meanwhile may be among them.
+    pub fn each(
+        &self,
+        store: &dyn Store,
+        prefix: &[u8],
+        mut after: Option<Key>,
+        page: usize,
+        mut see: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let rows = store.scan(prefix, after.as_deref(), page)?;
+            let is_last = rows.len() < page;
+            for (key, row) in &rows {
+                if see(self.decode_key(key)?, self.decode_value(&row.value)?).is_break() {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+            after = rows.into_iter().next_back().map(|(key, _)| key);
+        }
     }
 
     /// Reads a stored value.

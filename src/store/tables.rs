@@ -1,6 +1,7 @@
 //! Every table, declared once: number, name, key, value. This file is the schema; `migration` changes it.
 //!
-//! Numbers 1 to 99 are accounts, 100 to 199 what comes and goes, 200 to 299 the ledger. A number is never reused.
+//! Numbers 1 to 99 are accounts, 100 to 199 what comes and goes, 200 to 299 the ledger, 300 to 399 what is
+//! counted from it. A number is never reused.
 //!
 //! | number | name | key | declared in |
 //! |---|---|---|---|
@@ -33,3 +34,13 @@
 //! | 204 | credits | network | `domain/contract/record.rs` |
 //! | 205 | network_days | day, network | `domain/contract/record.rs` |
 //! | 206 | grants | network, kind | `domain/contract/record.rs` |
+//! | 300 | archive_marks | mark | `domain/contract/record.rs` |
+//! | 301 | provider_days | day, provider | `domain/stats/record.rs` |
+//! | 302 | peer_days | day, provider, client | `domain/stats/record.rs` |
+//! | 303 | transfer_days | day | `domain/stats/record.rs` |
+//! | 304 | uptime_days | day, client | `domain/stats/record.rs` |
+//! | 305 | open_sessions | client | `domain/stats/record.rs` |
+//! | 306 | heartbeat | none | `domain/stats/record.rs` |
+//! | 307 | interest_days | day, client | `domain/stats/record.rs` |
+//! | 308 | census_days | day | `domain/stats/record.rs` |
+//! | 309 | shown_networks | network | `domain/stats/record.rs` |

@@ -85,7 +85,7 @@ impl State {
 
 /// The hour that an archive row is filed under.
 pub(super) fn hour(at: Timestamp) -> u32 {
-    (at.as_secs() / 3600) as u32
+    at.hour_number()
 }
 
 fn row<K: TableKey, V: TableValue>(table: &Table<K, V>, key: &K, value: Option<&V>) -> (Key, Option<Bytes>) {

@@ -1,50 +1,50 @@
-//! Binary records of the ledger: a version byte, then fixed fields and counted lists, integers big-endian.
+//! Binary records of the ledger and its statistics: a version byte, then fixed fields and counted lists, integers big-endian.
 
 use crate::ids::Id;
 use crate::time::Timestamp;
 
 /// Appends fields to a record.
-pub(super) struct Encoder(Vec<u8>);
+pub struct Encoder(Vec<u8>);
 
 impl Encoder {
     /// A record that begins with its version.
-    pub(super) fn new(version: u8) -> Self {
+    pub fn new(version: u8) -> Self {
         let mut out = Vec::with_capacity(192);
         out.push(version);
         Self(out)
     }
 
-    pub(super) fn u8(&mut self, value: u8) -> &mut Self {
+    pub fn u8(&mut self, value: u8) -> &mut Self {
         self.0.push(value);
         self
     }
 
-    pub(super) fn u32(&mut self, value: u32) -> &mut Self {
+    pub fn u32(&mut self, value: u32) -> &mut Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    pub(super) fn u64(&mut self, value: u64) -> &mut Self {
+    pub fn u64(&mut self, value: u64) -> &mut Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    pub(super) fn i64(&mut self, value: i64) -> &mut Self {
+    pub fn i64(&mut self, value: i64) -> &mut Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
     }
 
-    pub(super) fn time(&mut self, value: Timestamp) -> &mut Self {
+    pub fn time(&mut self, value: Timestamp) -> &mut Self {
         self.u64(value.as_millis())
     }
 
-    pub(super) fn id(&mut self, id: impl Id) -> &mut Self {
+    pub fn id(&mut self, id: impl Id) -> &mut Self {
         self.0.extend_from_slice(&id.to_bytes());
         self
     }
 
     /// A presence byte, then the field when there is one.
-    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
+    pub fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
         self.u8(u8::from(value.is_some()));
         if let Some(value) = value {
             write(self, value);
@@ -53,29 +53,29 @@ impl Encoder {
     }
 
     /// A length of four bytes, then the bytes.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.u32(bytes.len() as u32);
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub fn finish(self) -> Vec<u8> {
         self.0
     }
 }
 
 /// Takes fields off the front of a record; `None` when it is shorter than it should be.
-pub(super) struct Decoder<'a>(&'a [u8]);
+pub struct Decoder<'a>(&'a [u8]);
 
 impl<'a> Decoder<'a> {
     /// Begins to read a record of this version.
-    pub(super) fn new(version: u8, bytes: &'a [u8]) -> Option<Self> {
+    pub fn new(version: u8, bytes: &'a [u8]) -> Option<Self> {
         let (found, input) = Self::versioned(bytes)?;
         (found == version).then_some(input)
     }
 
     /// Begins to read a record whose version says what is in it.
-    pub(super) fn versioned(bytes: &'a [u8]) -> Option<(u8, Self)> {
+    pub fn versioned(bytes: &'a [u8]) -> Option<(u8, Self)> {
         let (version, rest) = bytes.split_first()?;
         Some((*version, Self(rest)))
     }
@@ -86,31 +86,31 @@ impl<'a> Decoder<'a> {
         Some(*taken)
     }
 
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Option<i64> {
+    pub fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_be_bytes)
     }
 
-    pub(super) fn time(&mut self) -> Option<Timestamp> {
+    pub fn time(&mut self) -> Option<Timestamp> {
         self.u64().map(Timestamp::from_millis)
     }
 
-    pub(super) fn id<I: Id>(&mut self) -> Option<I> {
+    pub fn id<I: Id>(&mut self) -> Option<I> {
         self.array().map(I::from_bytes)
     }
 
-    pub(super) fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.u8()? {
             0 => Some(None),
             1 => read(self).map(Some),
@@ -118,14 +118,14 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()? as usize;
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
 }

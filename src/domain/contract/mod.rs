@@ -23,7 +23,7 @@ use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContra
 
 mod changes;
 pub mod close;
-mod codec;
+pub(in crate::domain) mod codec;
 pub mod companion;
 mod create;
 mod escrow;
@@ -34,7 +34,7 @@ pub mod pairs;
 pub mod record;
 pub mod request;
 mod restore;
-mod retention;
+pub(in crate::domain) mod retention;
 mod settle;
 mod sign;
 mod state;

@@ -25,6 +25,15 @@ pub const NETWORK_DAYS: Table<(u32, NetworkId), Credit> = Table::new(205, "netwo
 /// The last period for which a network was given a grant of a kind.
 pub const GRANTS: Table<(NetworkId, u8), GrantMarker> = Table::new(206, "grants");
 
+/// Places in the archive that its readers and its retention agree on.
+pub const ARCHIVE_MARKS: Table<u8, ArchivePosition> = Table::new(300, "archive_marks");
+
+/// The [`ARCHIVE_MARKS`] row of where the archive begins: what lies before may be deleted already.
+pub const ARCHIVE_START: u8 = 0;
+
+/// The [`ARCHIVE_MARKS`] row of the last archive row that the statistics have counted.
+pub const COUNTED_UP_TO: u8 = 1;
+
 /// The free daily grant, as a kind of [`GRANTS`]; its period is the day.
 pub const FREE_GRANT: u8 = 1;
 
@@ -358,6 +367,29 @@ impl TableValue for ArchiveBlob {
         };
         let settled = (0..input.u32()?).map(|_| one(&mut input)).collect::<Option<_>>()?;
         input.is_at_end().then_some(Self(settled))
+    }
+}
+
+/// A place in the archive: the key of a row. Rows are only ever added behind all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ArchivePosition {
+    /// Hours since 1970.
+    pub hour: u32,
+    /// Which row of that hour.
+    pub sequence: u64,
+}
+
+impl TableValue for ArchivePosition {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(FORMAT);
+        out.u32(self.hour).u64(self.sequence);
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut input = Decoder::new(FORMAT, bytes)?;
+        let position = Self { hour: input.u32()?, sequence: input.u64()? };
+        input.is_at_end().then_some(position)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rebuilding the ledger's memory from its rows at start.
 
 use std::cmp::Reverse;
+use std::ops::ControlFlow;
 
 use super::changes::hour;
 use super::pairs::COMPANION_LINGER;
@@ -102,20 +103,12 @@ impl State {
 pub(super) fn for_each<K: TableKey, V: TableValue>(
     store: &dyn Store,
     table: &Table<K, V>,
-    mut after: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
     page: usize,
     mut each: impl FnMut(K, V),
 ) -> Result<(), StoreError> {
-    let prefix = table.prefix(&());
-    loop {
-        let rows = store.scan(&prefix, after.as_deref(), page)?;
-        let is_last = rows.len() < page;
-        for (key, row) in &rows {
-            each(table.decode_key(key)?, table.decode_value(&row.value)?);
-        }
-        if is_last {
-            return Ok(());
-        }
-        after = rows.into_iter().next_back().map(|(key, _)| key);
-    }
+    table.each(store, &table.prefix(&()), after, page, |key, value| {
+        each(key, value);
+        ControlFlow::Continue(())
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::hour;
-use super::record::{ARCHIVE, NETWORK_DAYS};
+use super::record::{ARCHIVE, ARCHIVE_MARKS, ARCHIVE_START, ArchivePosition, COUNTED_UP_TO, NETWORK_DAYS};
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::store::{Commit, Store, StoreError};
 use crate::time::{Clock, DAY, Timestamp};
@@ -34,14 +34,28 @@ pub(super) async fn run(store: Arc<dyn Store>, clock: Clock, archive_days: u32) 
 
 /// Deletes every row that is older than it may be.
 pub(super) async fn delete_old(store: &Arc<dyn Store>, now: Timestamp, archive_days: u32) -> Result<(), StoreError> {
-    let first_hour = hour(now.before(DAY * archive_days));
+    let first_hour = move_archive_start(store, hour(now.before(DAY * archive_days))).await?;
     delete_before(store, &ARCHIVE, ARCHIVE_ROWS, move |(at, _)| *at < first_hour).await?;
     let first_day = now.before(DAY * TOTALS_DAYS).day_number();
     delete_before(store, &NETWORK_DAYS, DAY_ROWS, move |(day, _)| *day < first_day).await
 }
 
+/// Says where the archive will begin, before anything is deleted: not behind what the statistics have still to count,
+/// and never earlier than said before.
+async fn move_archive_start(store: &Arc<dyn Store>, wanted: u32) -> Result<u32, StoreError> {
+    let mark = |mark| ARCHIVE_MARKS.get(&**store, &mark);
+    let before = mark(ARCHIVE_START)?.map_or(0, |start| start.hour);
+    let hour = mark(COUNTED_UP_TO)?.map_or(wanted, |counted| wanted.min(counted.hour)).max(before);
+    if hour > before {
+        let start = ArchivePosition { hour, sequence: 0 }.encode().into();
+        let writes = vec![(ARCHIVE_MARKS.key(&ARCHIVE_START), Some(start))];
+        store.commit(Commit { reads: Vec::new(), writes }).await?;
+    }
+    Ok(hour)
+}
+
 /// Deletes the leading rows of a table whose key `is_old`, `page` at a time.
-async fn delete_before<K: TableKey, V: TableValue>(
+pub(in crate::domain) async fn delete_before<K: TableKey, V: TableValue>(
     store: &Arc<dyn Store>,
     table: &'static Table<K, V>,
     page: usize,
@@ -93,5 +107,24 @@ mod tests {
         let count = |prefix: Vec<u8>| store.scan(&prefix, None, 1000).unwrap().len();
         assert_eq!(count(ARCHIVE.prefix(&())), 7 * 24 + 1);
         assert_eq!(count(NETWORK_DAYS.prefix(&())), 401);
+        let start = ARCHIVE_MARKS.get(&*store, &ARCHIVE_START).unwrap().unwrap();
+        assert_eq!(start.hour, hour(now) - 7 * 24);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_counted_yet_stays_however_old() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let now = Timestamp::from_secs(500 * 86_400);
+        let counted = ArchivePosition { hour: hour(now) - 250, sequence: 250 };
+        let mut writes = vec![(ARCHIVE_MARKS.key(&COUNTED_UP_TO), Some(counted.encode().into()))];
+        for age in 0..300 {
+            let key = (hour(now) - age, u64::from(age));
+            writes.push((ARCHIVE.key(&key), Some(ArchiveBlob::default().encode().into())));
+        }
+        store.commit(Commit { reads: Vec::new(), writes }).await.unwrap();
+        delete_old(&store, now, 7).await.unwrap();
+        assert_eq!(store.scan(&ARCHIVE.prefix(&()), None, 1000).unwrap().len(), 251);
+        let start = ARCHIVE_MARKS.get(&*store, &ARCHIVE_START).unwrap().unwrap();
+        assert_eq!(start.hour, counted.hour);
     }
 }

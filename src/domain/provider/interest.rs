@@ -20,7 +20,7 @@ pub struct SearchInterest(Mutex<HashMap<(Hour, ClientId), u32>>);
 impl SearchInterest {
     /// Counts one offer of each of these providers.
     pub fn record(&self, now: Timestamp, client_ids: impl Iterator<Item = ClientId>) {
-        let hour = (now.as_secs() / 3600) as Hour;
+        let hour: Hour = now.hour_number();
         let mut counters = self.0.lock();
         for client_id in client_ids {
             if counters.len() < COUNTERS_MAX || counters.contains_key(&(hour, client_id)) {

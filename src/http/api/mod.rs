@@ -15,6 +15,8 @@ pub mod key;
 pub mod location;
 pub mod network;
 pub mod provider;
+pub mod ranking;
+pub mod stats;
 pub mod subscription;
 
 /// Every route of the JSON API and its description.
@@ -29,4 +31,6 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(key::routes())
         .merge(connect::routes())
         .merge(subscription::routes())
+        .merge(stats::routes())
+        .merge(ranking::routes())
 }
