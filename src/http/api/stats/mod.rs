@@ -19,7 +19,7 @@ mod last_90;
 mod provider;
 mod providers;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
