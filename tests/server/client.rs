@@ -19,16 +19,16 @@ use warren::wire::messages::{Frame, MessageType, ProvideMode};
 use crate::support::{self, PATIENCE, Process, eventually, install_crypto};
 
 /// A server that can be stopped and started again on the same ports, over the same folder.
-pub(super) struct Platform {
+pub struct Platform {
     server: Option<Server>,
     config: Config,
-    pub(super) addresses: Addresses,
+    pub addresses: Addresses,
     api: Api,
     _folder: TempDir,
 }
 
 impl Platform {
-    pub(super) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(|_| ()).await
     }
 
@@ -49,16 +49,16 @@ impl Platform {
         Self { server: Some(server), config, addresses, api, _folder: folder }
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         self.server.take().unwrap().shutdown().await;
     }
 
-    pub(super) async fn start_again(&mut self) {
+    pub async fn start_again(&mut self) {
         let server = Server::start(Arc::new(self.config.clone()), ServerOptions::default()).await.unwrap();
         self.server = Some(server);
     }
 
-    pub(super) fn websocket(&self) -> Route {
+    pub fn websocket(&self) -> Route {
         Route::WebSocket(format!("ws://{}", self.addresses.http))
     }
 
@@ -66,13 +66,13 @@ impl Platform {
         Route::WebSocketFirstMessage(format!("ws://{}/", self.addresses.http))
     }
 
-    fn quic(&self) -> Route {
+    pub fn quic(&self) -> Route {
         let address: SocketAddr = self.addresses.quic.unwrap();
         Route::Quic(address.to_string())
     }
 
     /// A new network with one client.
-    pub(super) async fn party(&self, name: &str) -> Party {
+    pub async fn party(&self, name: &str) -> Party {
         party(&self.api, name).await
     }
 }
@@ -91,18 +91,18 @@ async fn party(api: &Api, name: &str) -> Party {
     Party { api, client }
 }
 
-pub(super) struct Party {
+pub struct Party {
     api: Api,
-    client: ClientToken,
+    pub client: ClientToken,
 }
 
 impl Party {
-    pub(super) fn id(&self) -> ClientId {
+    pub fn id(&self) -> ClientId {
         self.client.client_id
     }
 
     /// Starts the client; contracts are asked for when they are needed, so that nothing stays reserved.
-    pub(super) fn start(&self, routes: Vec<Route>) -> (Client, Inbox) {
+    pub fn start(&self, routes: Vec<Route>) -> (Client, Inbox) {
         self.start_with(routes, |_| {})
     }
 
@@ -121,7 +121,7 @@ impl Party {
     }
 
     /// The balance once no contract is open any more.
-    async fn settled(&self) -> Balance {
+    pub async fn settled(&self) -> Balance {
         let mut balance = None;
         eventually("contracts are settled", async || {
             balance = Some(self.api.balance().await.unwrap());
@@ -131,12 +131,12 @@ impl Party {
         balance.unwrap()
     }
 
-    async fn credit(&self) -> u64 {
+    pub async fn credit(&self) -> u64 {
         self.api.transfer_stats().await.unwrap().unpaid_bytes_provided
     }
 }
 
-fn message(number: u32, bytes: usize) -> Vec<Frame> {
+pub fn message(number: u32, bytes: usize) -> Vec<Frame> {
     let mut content = number.to_be_bytes().to_vec();
     content.resize(bytes, number as u8);
     vec![Frame { message_type: MessageType::TestSimpleMessage.into(), message_bytes: content.into(), raw: true }]
@@ -154,7 +154,7 @@ async fn send(client: &Client, to: ClientId, count: u32, bytes: usize) {
 }
 
 /// Every message once and in order.
-async fn expect(inbox: &mut Inbox, from: ClientId, numbers: std::ops::Range<u32>) {
+pub async fn expect(inbox: &mut Inbox, from: ClientId, numbers: std::ops::Range<u32>) {
     for expected in numbers {
         let received = tokio::time::timeout(2 * PATIENCE, inbox.recv()).await.expect("in time").unwrap();
         assert_eq!((received.from, number(&received)), (from, expected));

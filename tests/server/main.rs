@@ -12,5 +12,6 @@ mod http;
 mod lifecycle;
 mod overload;
 mod streams;
+mod stats;
 mod support;
 mod upgrade;
