@@ -18,13 +18,16 @@ pub const MAX_CLIENTS: usize = 500;
 /// Days of these clients that are listed in all, so that an answer stays below 2 MiB.
 pub const MAX_CLIENT_DAYS: usize = 25_000;
 
+/// Bytes by day.
+pub type BytesByDay = BTreeMap<u32, i64>;
+
 /// A provider by day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderReport {
     /// For every day of the window: milliseconds of uptime in each hour, and what it did.
     pub days: BTreeMap<u32, (Hours<u32>, Figures)>,
     /// Bytes by day for the clients it served most, largest first.
-    pub clients: Vec<(ClientId, BTreeMap<u32, i64>)>,
+    pub clients: Vec<(ClientId, BytesByDay)>,
 }
 
 impl Stats {
@@ -54,7 +57,7 @@ impl Stats {
 }
 
 /// Finds the largest clients first and their days then, so that the many others need no room.
-fn served(view: &View<'_>, provider: &ProviderView<'_>) -> Result<Vec<(ClientId, BTreeMap<u32, i64>)>, StoreError> {
+fn served(view: &View<'_>, provider: &ProviderView<'_>) -> Result<Vec<(ClientId, BytesByDay)>, StoreError> {
     let bytes_of = |day: u32, peer: &PeerDay| {
         peer.bytes.0[view.window.hours(day)].iter().fold(0i64, |sum, bytes| sum.saturating_add(*bytes))
     };
@@ -71,7 +74,7 @@ fn served(view: &View<'_>, provider: &ProviderView<'_>) -> Result<Vec<(ClientId,
     let mut largest: Vec<(ClientId, i64)> = totals.into_iter().collect();
     largest.sort_unstable_by_key(|(client_id, bytes)| (std::cmp::Reverse(*bytes), *client_id));
     largest.truncate(MAX_CLIENTS);
-    let mut days: HashMap<ClientId, BTreeMap<u32, i64>> =
+    let mut days: HashMap<ClientId, BytesByDay> =
         largest.iter().map(|(client_id, _)| (*client_id, BTreeMap::new())).collect();
     for day in view.window.days() {
         provider.each_peer(day, |other, peer| {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::ops::{ControlFlow, RangeInclusive};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -24,6 +25,9 @@ use crate::time::Timestamp;
 
 /// Differences that are told; all are counted.
 pub const MAX_TOLD: usize = 100;
+
+/// How long after midnight a day of the ledger may still change: what was decided before it is written after it.
+const SETTLING: Duration = Duration::from_secs(600);
 
 /// Rows read or written at once.
 const PAGE: usize = 1024;
@@ -67,7 +71,9 @@ impl Stats {
         let mut counted = self.counted.write().await;
         while self.follow(&mut counted).await? {}
         let now = self.now();
-        let (days, contract_count) = self.blocking(move |store| countable_days(store, now)).await?;
+        // The archive grows on; what comes behind this place is in no day yet.
+        let (end, _) = self.blocking(follow::counted_up_to).await?;
+        let (days, contract_count) = self.blocking(move |store| countable_days(store, end, now)).await?;
         let mut recount = Recount {
             first_day: Timestamp::of_day(*days.start()).to_date(),
             last_day: Timestamp::of_day(*days.end()).to_date(),
@@ -75,8 +81,8 @@ impl Stats {
             ..Recount::default()
         };
         for day in days {
-            let is_over = day < now.day_number();
-            let found = self.blocking(move |store| compare_day(store, day, is_over)).await?;
+            let is_over = day < now.before(SETTLING).day_number();
+            let found = self.blocking(move |store| compare_day(store, day, end, is_over)).await?;
             recount.row_count += found.row_count;
             recount.difference_count += found.difference_count;
             let room = MAX_TOLD - recount.differences.len();
@@ -93,15 +99,16 @@ impl Stats {
 }
 
 /// The days that the archive still tells everything about, and how many contracts it holds.
-fn countable_days(store: &dyn Store, now: Timestamp) -> Result<(RangeInclusive<u32>, u64), StoreError> {
+fn countable_days(
+    store: &dyn Store,
+    end: Option<ArchivePosition>,
+    now: Timestamp,
+) -> Result<(RangeInclusive<u32>, u64), StoreError> {
     let (mut first, mut last, mut contracts) = (now.day_number(), now.day_number(), 0);
-    follow::each_after(store, None, |_, settled| {
-        for settled in &settled {
-            first = first.min(settled.contract.create_time.day_number());
-            last = last.max(settled.close_time.day_number());
-            contracts += 1;
-        }
-        ControlFlow::Continue(())
+    each_between(store, None, end, |settled| {
+        first = first.min(settled.contract.create_time.day_number());
+        last = last.max(settled.close_time.day_number());
+        contracts += 1;
     })?;
     for prefix in [PROVIDER_DAYS.prefix(&()), PEER_DAYS.prefix(&()), TRANSFER_DAYS.prefix(&())] {
         // All three begin with the day.
@@ -123,18 +130,31 @@ struct Found {
     writes: Vec<Write>,
 }
 
-fn compare_day(store: &dyn Store, day: u32, is_over: bool) -> Result<Found, StoreError> {
+/// Shows every contract between two places of the archive, the last one included.
+fn each_between(
+    store: &dyn Store,
+    after: Option<ArchivePosition>,
+    end: Option<ArchivePosition>,
+    mut see: impl FnMut(&Settled),
+) -> Result<(), StoreError> {
+    follow::each_after(store, after, |at, contracts| {
+        if Some(at) > end {
+            return ControlFlow::Break(());
+        }
+        contracts.iter().for_each(&mut see);
+        ControlFlow::Continue(())
+    })
+}
+
+fn compare_day(store: &dyn Store, day: u32, end: Option<ArchivePosition>, is_over: bool) -> Result<Found, StoreError> {
     let (mut rollup, mut networks) = (Rollup::default(), HashMap::new());
     // Whatever concerns the day was archived on it or later.
     let day_start = ArchivePosition { hour: day * 24, sequence: 0 };
-    follow::each_after(store, Some(day_start), |_, contracts| {
-        for settled in &contracts {
-            rollup.add_on(settled, |of| of == day);
-            if settled.close_time.day_number() == day {
-                add_credits(&mut networks, settled);
-            }
+    each_between(store, Some(day_start), end, |settled| {
+        rollup.add_on(settled, |of| of == day);
+        if settled.close_time.day_number() == day {
+            add_credits(&mut networks, settled);
         }
-        ControlFlow::Continue(())
     })?;
     let mut found = Found::default();
     found.compare(store, &PROVIDER_DAYS, day, rollup.provider_days(), true)?;
@@ -205,4 +225,31 @@ fn add_credits(networks: &mut HashMap<NetworkId, Credit>, settled: &Settled) {
     payee.provided_bytes += settled.used_bytes;
     payee.provided_revenue += settled.payouts.iter().map(|payout| payout.revenue).sum::<i64>();
     payee.provided_contracts += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{World, contract, settled};
+    use super::*;
+    use crate::domain::testing::id;
+
+    #[tokio::test]
+    async fn what_is_archived_meanwhile_is_no_difference() {
+        let mut world = World::new();
+        for number in 1..=3 {
+            let contract = contract(1, 2, Some(1), world.now());
+            let settled = settled(id(number), contract, world.now(), 1000, 0);
+            world.archive(vec![settled]).await;
+            if number == 2 {
+                world.stats.flush().await.unwrap();
+            }
+        }
+        let (end, _) = follow::counted_up_to(world.store()).unwrap();
+        let (days, contracts) = countable_days(world.store(), end, world.now()).unwrap();
+        assert_eq!(contracts, 2);
+        for day in days {
+            let found = compare_day(world.store(), day, end, false).unwrap();
+            assert_eq!((found.difference_count, found.row_count), (0, 3));
+        }
+    }
 }

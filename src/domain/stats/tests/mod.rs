@@ -19,40 +19,40 @@ use crate::store::{Commit, Store};
 use crate::time::Timestamp;
 use crate::wire::messages::ProvideMode;
 
-pub(super) const GIB: i64 = 1 << 30;
+pub(in crate::domain::stats) const GIB: i64 = 1 << 30;
 
 /// A server's worth of statistics that can crash.
-pub(super) struct World {
-    pub(super) domain: TestDomain,
-    pub(super) presence: Arc<Presence>,
-    pub(super) providers: Arc<ProviderIndex>,
-    pub(super) stats: Arc<Stats>,
+pub(in crate::domain::stats) struct World {
+    pub(in crate::domain::stats) domain: TestDomain,
+    pub(in crate::domain::stats) presence: Arc<Presence>,
+    pub(in crate::domain::stats) providers: Arc<ProviderIndex>,
+    pub(in crate::domain::stats) stats: Arc<Stats>,
     sequence: u64,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::domain::stats) fn new() -> Self {
         let domain = TestDomain::new();
         let (presence, providers, stats) = open(&domain);
         Self { domain, presence, providers, stats, sequence: 0 }
     }
 
     /// Loses everything that is only in memory; the caller has forgotten its guards.
-    pub(super) async fn crash(&mut self) {
+    pub(in crate::domain::stats) async fn crash(&mut self) {
         (self.presence, self.providers, self.stats) = open(&self.domain);
         self.stats.recover().await.unwrap();
     }
 
-    pub(super) fn store(&self) -> &dyn Store {
+    pub(in crate::domain::stats) fn store(&self) -> &dyn Store {
         &*self.domain.store
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::domain::stats) fn now(&self) -> Timestamp {
         self.domain.clock.now()
     }
 
     /// An active client of a network that provides.
-    pub(super) async fn provider(&self, client: u8, network: u8, modes: &[ProvideMode]) {
+    pub(in crate::domain::stats) async fn provider(&self, client: u8, network: u8, modes: &[ProvideMode]) {
         self.domain.put(&crate::domain::client::CLIENTS, &id(client), &client_record(network)).await;
         let owned = (id::<NetworkId>(network), id::<ClientId>(client));
         self.domain.put(&crate::domain::client::NETWORK_CLIENTS, &owned, &()).await;
@@ -61,7 +61,7 @@ impl World {
         self.domain.put(&PROVIDE_SETS, &id(client), &set).await;
     }
 
-    pub(super) fn attach(&self, client: u8, network: u8, connection: u8) -> PresenceGuard {
+    pub(in crate::domain::stats) fn attach(&self, client: u8, network: u8, connection: u8) -> PresenceGuard {
         self.presence.attach(PresenceEntry {
             connection_id: id(connection),
             client_id: id(client),
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// What the ledger does when it settles: the archive grows at its end, and what was open is gone.
-    pub(super) async fn archive(&mut self, settled: Vec<Settled>) {
+    pub(in crate::domain::stats) async fn archive(&mut self, settled: Vec<Settled>) {
         self.sequence += 1;
         let mut writes: Vec<_> = settled.iter().map(|settled| (CONTRACTS.key(&settled.contract_id), None)).collect();
         let key = (self.now().hour_number(), self.sequence);
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// What the ledger does when it makes a contract.
-    pub(super) async fn open(&self, contract: ContractId, record: &ContractRecord) {
+    pub(in crate::domain::stats) async fn open(&self, contract: ContractId, record: &ContractRecord) {
         self.domain.put(&CONTRACTS, &contract, record).await;
     }
 }
@@ -97,12 +97,17 @@ fn open(domain: &TestDomain) -> (Arc<Presence>, Arc<ProviderIndex>, Arc<Stats>) 
 }
 
 /// The network of a client in these tests.
-pub(super) fn network_of(client: u8) -> u8 {
+pub(in crate::domain::stats) fn network_of(client: u8) -> u8 {
     100 + client
 }
 
 /// A contract from one client to another. A paid one is paid by `payer`'s network.
-pub(super) fn contract(source: u8, destination: u8, payer: Option<u8>, create_time: Timestamp) -> ContractRecord {
+pub(in crate::domain::stats) fn contract(
+    source: u8,
+    destination: u8,
+    payer: Option<u8>,
+    create_time: Timestamp,
+) -> ContractRecord {
     let side = |client: u8| Side { client_id: id(client), network_id: id(network_of(client)) };
     ContractRecord {
         source: side(source),
@@ -119,7 +124,7 @@ pub(super) fn contract(source: u8, destination: u8, payer: Option<u8>, create_ti
     }
 }
 
-pub(super) fn settled(
+pub(in crate::domain::stats) fn settled(
     contract_id: ContractId,
     contract: ContractRecord,
     close_time: Timestamp,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{ByDay, Series, day_key, gib, hour_key, hours};
 use crate::domain::stats::network_wide::LOOKBACK;
-use crate::domain::stats::provider::ProviderReport;
+use crate::domain::stats::provider::{BytesByDay, ProviderReport};
 use crate::domain::stats::window::Window;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
@@ -122,7 +122,7 @@ async fn provider(
     let report = state.stats.provider(network_id, args.client_id, window).await?;
     let mut series = Series::default();
     report.days.iter().for_each(|(day, (_, figures))| series.insert(*day, figures));
-    let details = |(client_id, days): &(ClientId, BTreeMap<u32, i64>)| ClientDetails {
+    let details = |(client_id, days): &(ClientId, BytesByDay)| ClientDetails {
         client_id: *client_id,
         transfer_data: days.iter().map(|(day, bytes)| (day_key(*day), gib(*bytes))).collect(),
     };
