@@ -42,6 +42,8 @@ use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
 use crate::store::memory::MemoryStore;
+use crate::store::table::{Table, TableKey, TableValue};
+use crate::store::{Commit, Store};
 use crate::time::{Clock, Timestamp};
 
 mod golden;
@@ -155,6 +157,12 @@ impl TestApi {
     pub fn with_router(mut self, router: impl FnOnce(ApiState) -> Router) -> Self {
         self.router = router(self.state.clone());
         self
+    }
+
+    /// Writes a row directly.
+    pub async fn put<K: TableKey, V: TableValue>(&self, table: &Table<K, V>, key: &K, value: &V) {
+        let writes = vec![(table.key(key), Some(value.encode().into()))];
+        self.store.commit(Commit { reads: Vec::new(), writes }).await.unwrap();
     }
 
     /// A `POST` with a JSON body.

@@ -76,6 +76,7 @@ async fn the_same_commands_work_beside_a_server_and_without_one() {
         (&["contract", "list", "--state", "open"], "CONTRACT"),
         (&["contract", "sweep"], "contracts settled: 0"),
         (&["provider", "list"], "CLIENT"),
+        (&["stats", "recount", "--fix"], "days"),
     ] {
         let (code, table, stderr) = admin(&data, arguments);
         assert!(code == Some(0) && table.starts_with(title), "{arguments:?}: {table}{stderr}");

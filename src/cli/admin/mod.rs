@@ -17,6 +17,7 @@ mod network;
 mod provider;
 mod session;
 mod show;
+mod stats;
 mod status;
 
 use desk::Desk;
@@ -60,6 +61,9 @@ enum Group {
     /// List the connected providers
     #[command(subcommand)]
     Provider(provider::Provider),
+    /// Count the statistics again
+    #[command(subcommand)]
+    Stats(stats::Stats),
 }
 
 /// Runs the command.
@@ -82,6 +86,7 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Balance(command) => command.run(&desk).await,
             Group::Contract(command) => command.run(&desk).await,
             Group::Provider(command) => command.run(&desk).await,
+            Group::Stats(command) => command.run(&desk).await,
         };
         desk.close().await;
         outcome

@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Stats;
 use super::follow;
@@ -33,7 +33,7 @@ const SETTLING: Duration = Duration::from_secs(600);
 const PAGE: usize = 1024;
 
 /// What a recount found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recount {
     /// The first day counted, `YYYY-MM-DD`; days before it are no longer complete in the archive.
     pub first_day: String,
@@ -52,10 +52,10 @@ pub struct Recount {
 }
 
 /// A row that says something else than the archive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// The table.
-    pub table: &'static str,
+    pub table: String,
     /// The row.
     pub key: String,
     /// What it says; empty when there is none.
@@ -206,7 +206,7 @@ impl Found {
         if self.differences.len() < MAX_TOLD {
             let text = |value: Option<&V>| value.map(|value| format!("{value:?}")).unwrap_or_default();
             let (stored, counted) = (text(stored), text(counted));
-            self.differences.push(Difference { table: table.name, key: format!("{key:?}"), stored, counted });
+            self.differences.push(Difference { table: table.name.into(), key: format!("{key:?}"), stored, counted });
         }
         if may_fix {
             self.writes.push(match counted {

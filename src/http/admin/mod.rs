@@ -29,6 +29,7 @@ pub mod contract;
 pub mod network;
 pub mod provider;
 pub mod session;
+pub mod stats;
 pub mod status;
 
 /// Largest body of a command.
@@ -59,6 +60,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(balance::routes())
         .merge(contract::routes())
         .merge(provider::routes())
+        .merge(stats::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn(|request: Request, next: Next| layers::catch_panic(next.run(request))))

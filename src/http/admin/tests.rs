@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::router;
 use crate::domain::effect::Effect;
+use crate::domain::stats::record::{TRANSFER_DAYS, TransferDay};
 use crate::http::api::provider::tests::{located, provide};
 use crate::http::testing::TestApi;
 use crate::wire::messages::{CreateContract, ProvideMode};
@@ -173,4 +174,21 @@ async fn providers_are_listed_in_pages_while_they_are_connected() {
     drop((first, second));
     let page = api.post("/provider/list", json!({"limit": 1})).await.expect(200);
     assert_eq!(page["providers"], json!([]));
+}
+
+#[tokio::test]
+async fn a_recount_tells_what_differs_and_mends_it_when_told_to() {
+    let api = api();
+    let recount = |body| api.post("/stats/recount", body);
+    let clean = recount(json!({})).await.expect(200);
+    assert_eq!((&clean["difference_count"], &clean["last_day"]), (&json!(0), &json!("2026-02-03")));
+    let today = api.state.now().day_number();
+    api.put(&TRANSFER_DAYS, &today, &TransferDay { bytes: 5, contracts: 1 }).await;
+    let found = recount(json!({"fix": false})).await.expect(200);
+    assert_eq!((&found["difference_count"], &found["fixed_count"]), (&json!(1), &json!(0)));
+    let difference = &found["differences"][0];
+    assert_eq!((&difference["table"], &difference["counted"]), (&json!("transfer_days"), &json!("")));
+    assert!(difference["stored"].as_str().unwrap().contains("bytes: 5"), "{difference}");
+    assert_eq!(recount(json!({"fix": true})).await.expect(200)["fixed_count"], 1);
+    assert_eq!(recount(json!({})).await.expect(200), clean);
 }

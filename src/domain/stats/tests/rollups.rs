@@ -258,7 +258,7 @@ async fn a_recount_tells_every_difference_and_mends_them() {
     world.store().commit(Commit { reads: Vec::new(), writes: vec![(lost, None)] }).await.unwrap();
 
     let recount = world.stats.recount(true).await.unwrap();
-    let tables: Vec<_> = recount.differences.iter().map(|difference| difference.table).collect();
+    let tables: Vec<_> = recount.differences.iter().map(|difference| difference.table.as_str()).collect();
     let mended = |table: &&&str| **table != "network_days";
     let mut mended: Vec<_> = tables.iter().filter(mended).copied().collect();
     mended.sort();

@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use crate::domain::contract::record::{Credit, NETWORK_DAYS};
-use crate::http::api::stats::tests::put;
 use crate::http::testing::TestApi;
 
 #[tokio::test]
@@ -14,7 +13,7 @@ async fn a_network_leads_once_it_provides_and_shows_itself_if_it_wants() {
 
     let credit = Credit { provided_bytes: 3 << 19, ..Credit::default() };
     let today = api.state.now().day_number();
-    put(&api, &NETWORK_DAYS, &(today, api.user.network_id), &credit).await;
+    api.put(&NETWORK_DAYS, &(today, api.user.network_id), &credit).await;
     assert_eq!(leaderboard().await.expect(200)["earners"], json!([]), "five minutes old at most");
     api.clock.advance(std::time::Duration::from_secs(300));
     leaderboard().await.golden(200, "hidden");

@@ -19,7 +19,7 @@ mod last_90;
 mod provider;
 mod providers;
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {

@@ -12,18 +12,13 @@ use crate::domain::stats::record::{ConnectEvent, Hours, PEER_DAYS, PeerDay, UPTI
 use crate::http::state::ApiState;
 use crate::http::testing::TestApi;
 use crate::ids::{BalanceId, ClientId, ConnectionId, ContractId, InstanceId, NetworkId};
-use crate::store::table::{Table, TableKey, TableValue};
+use crate::store::table::TableValue;
 use crate::store::{Commit, Store};
 use crate::time::Timestamp;
 use crate::wire::messages::ProvideMode;
 
 const CONSUMER: ClientId = ClientId::new([9; 16]);
 const CONSUMERS: NetworkId = NetworkId::new([10; 16]);
-
-pub async fn put<K: TableKey, V: TableValue>(api: &TestApi, table: &Table<K, V>, key: &K, value: &V) {
-    let writes = vec![(table.key(key), Some(value.encode().into()))];
-    api.store.commit(Commit { reads: Vec::new(), writes }).await.unwrap();
-}
 
 /// The API's client provides to everyone, and is connected for as long as the guard lives.
 async fn provide(api: &TestApi) -> (ClientId, PresenceGuard) {
@@ -70,7 +65,7 @@ async fn carry(api: &TestApi, provider: ClientId) {
         payouts: vec![Payout { balance_id: BalanceId::new([1; 16]), bytes: 1 << 30, revenue: 1_500_000_000 }],
     };
     let blob = ArchiveBlob(vec![settled(1, contract(consumer, provider)), settled(2, contract(provider, consumer))]);
-    put(api, &ARCHIVE, &(api.state.now().hour_number(), 1), &blob).await;
+    api.put(&ARCHIVE, &(api.state.now().hour_number(), 1), &blob).await;
 }
 
 /// A provider that was connected for half an hour over midnight, and carried a little.
@@ -188,11 +183,11 @@ async fn providers_are_summed_up_by_day() {
     let second = ClientId::new([33; 16]);
     let network = api.client.network_id;
     let record = CLIENTS.get(&*api.store, &api.client.client_id().unwrap()).unwrap().unwrap();
-    put(&api, &CLIENTS, &second, &record).await;
-    put(&api, &NETWORK_CLIENTS, &(network, second), &()).await;
+    api.put(&CLIENTS, &second, &record).await;
+    api.put(&NETWORK_CLIENTS, &(network, second), &()).await;
     let mut set = ProvideSet::default();
     set.insert(ProvideMode::Network, vec![1; 32]);
-    put(&api, &PROVIDE_SETS, &second, &set).await;
+    api.put(&PROVIDE_SETS, &second, &set).await;
     assert_eq!(ask(&api, json!({})).await.expect(200)["uptime"]["2026-02-03"], 0.125);
 }
 
@@ -239,8 +234,8 @@ async fn what_the_network_has_carried_is_not_paid_out() {
     use crate::domain::contract::record::{CREDITS, Credit};
     let api = TestApi::new();
     let credit = Credit { provided_bytes: 2 << 30, ..Credit::default() };
-    put(&api, &CREDITS, &api.client.network_id, &credit).await;
-    put(&api, &NETWORK_DAYS, &(api.state.now().day_number(), api.client.network_id), &credit).await;
+    api.put(&CREDITS, &api.client.network_id, &credit).await;
+    api.put(&NETWORK_DAYS, &(api.state.now().day_number(), api.client.network_id), &credit).await;
     // The ledger reads its rows when it starts.
     let service = api.state.service.clone();
     let config = service.config().clone();
