@@ -1,21 +1,21 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use prost::Message;
 use serde_json::{Value, json};
 
 use crate::domain::client::{CLIENTS, ClientRecord, NETWORK_CLIENTS};
-use crate::domain::contract::record::{ARCHIVE, ArchiveBlob, ContractRecord, NETWORK_DAYS, Payout, Settled, Side};
+use crate::domain::contract::record::{ARCHIVE, ArchiveBlob, ContractRecord, Payout, Settled, Side};
 use crate::domain::presence::{PresenceEntry, PresenceGuard};
 use crate::domain::provide::{PROVIDE_SETS, ProvideSet, RegisterProvide};
 use crate::domain::stats::providers::MAX_PROVIDERS;
 use crate::domain::stats::record::{ConnectEvent, Hours, PEER_DAYS, PeerDay, UPTIME_DAYS, UptimeDay};
-use crate::http::state::ApiState;
 use crate::http::testing::TestApi;
 use crate::ids::{BalanceId, ClientId, ConnectionId, ContractId, InstanceId, NetworkId};
 use crate::store::table::TableValue;
 use crate::store::{Commit, Store};
 use crate::time::Timestamp;
-use crate::wire::messages::ProvideMode;
+use crate::wire::messages::{CloseContract, CreateContract, ProvideMode, StoredContract};
 
 const CONSUMER: ClientId = ClientId::new([9; 16]);
 const CONSUMERS: NetworkId = NetworkId::new([10; 16]);
@@ -210,7 +210,7 @@ async fn the_longest_answers_stay_below_two_mebibytes() {
     for n in 0..MAX_PROVIDERS + 10 {
         let id = number(n);
         writes.push((CLIENTS.key(&id), Some(record.encode().into())));
-        writes.push((NETWORK_CLIENTS.key(&(network, id)), Some(().encode().into())));
+        writes.push((NETWORK_CLIENTS.key(&(network, id)), Some(TableValue::encode(&()).into())));
         writes.push((PROVIDE_SETS.key(&id), Some(provide_set.encode().into())));
         writes.push((UPTIME_DAYS.key(&(today, id)), Some(uptime.encode().into())));
     }
@@ -230,20 +230,24 @@ async fn the_longest_answers_stay_below_two_mebibytes() {
 }
 
 #[tokio::test]
-async fn what_the_network_has_carried_is_not_paid_out() {
-    use crate::domain::contract::record::{CREDITS, Credit};
+async fn what_the_network_has_carried_is_the_same_wherever_it_is_told() {
     let api = TestApi::new();
-    let credit = Credit { provided_bytes: 2 << 30, ..Credit::default() };
-    api.put(&CREDITS, &api.client.network_id, &credit).await;
-    api.put(&NETWORK_DAYS, &(api.state.now().day_number(), api.client.network_id), &credit).await;
-    // The ledger reads its rows when it starts.
-    let service = api.state.service.clone();
-    let config = service.config().clone();
-    let ledger = crate::domain::contract::Ledger::open(service, api.store.clone(), api.clock.clone(), config).unwrap();
-    let api = api.with_router(|state| crate::http::router(ApiState { ledger, ..state }));
+    let (provider, _guard) = provide(&api).await;
+    let record = CLIENTS.get(&*api.store, &provider).unwrap().unwrap();
+    api.put(&CLIENTS, &CONSUMER, &ClientRecord { network_id: CONSUMERS, ..record }).await;
+    let (destination_id, transfer_byte_count) = (Some(provider.into()), 1 << 20);
+    let request = CreateContract { destination_id, transfer_byte_count, ..CreateContract::default() };
+    let contract = api.state.ledger.create(CONSUMER, &request).await.unwrap();
+    let contract_id = StoredContract::decode(contract.stored_contract_bytes).unwrap().contract_id;
+    let close = CloseContract { contract_id, acked_byte_count: 1 << 19, ..CloseContract::default() };
+    for party in [CONSUMER, provider] {
+        api.state.ledger.close(party, &close).await.unwrap();
+    }
     api.get("/transfer/stats").token(&api.user_token).await.golden(200, "carried");
-    let place = api.get("/network/ranking").token(&api.user_token).await.expect(200);
-    assert_eq!(place["network_ranking"]["net_mib_count"], 2048, "the same bytes");
+    let listed = api.get("/stats/providers").token(&api.user_token).await.expect(200);
+    assert_eq!(listed["providers"][0]["transfer_data_last_24h"], 1.0 / 2048.0);
+    let standing = api.get("/network/ranking").token(&api.user_token).await.expect(200);
+    assert_eq!(standing["network_ranking"]["net_mib_count"], 0.5);
 }
 
 /// So that the test's own numbers mean what they say.
