@@ -11,7 +11,7 @@ mod demo;
 mod http;
 mod lifecycle;
 mod overload;
-mod streams;
 mod stats;
+mod streams;
 mod support;
 mod upgrade;
