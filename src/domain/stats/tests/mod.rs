@@ -121,6 +121,7 @@ pub(in crate::domain::stats) fn contract(
         dispute_time: None,
         escrow: Vec::new(),
         votes: [None, None],
+        stream: None,
     }
 }
 

@@ -55,6 +55,7 @@ async fn carry(api: &TestApi, provider: ClientId) {
         dispute_time: None,
         escrow: Vec::new(),
         votes: [None, None],
+        stream: None,
     };
     let settled = |id: u8, contract| Settled {
         contract_id: ContractId::new([id; 16]),
