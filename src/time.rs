@@ -54,6 +54,28 @@ impl Timestamp {
         Self(self.0 - self.0 % DAY.as_millis() as u64)
     }
 
+    /// 00:00 UTC of the first day of this instant's month.
+    pub fn start_of_month(self) -> Timestamp {
+        self.first_of_month(0)
+    }
+
+    /// 00:00 UTC of the first day of the month after this instant's.
+    pub fn start_of_next_month(self) -> Timestamp {
+        self.first_of_month(1)
+    }
+
+    fn first_of_month(self, later: i64) -> Timestamp {
+        let first = || {
+            let at = jiff::Timestamp::from_millisecond(i64::try_from(self.0).ok()?).ok()?;
+            let date = at.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
+            let date = date.checked_add(jiff::Span::new().months(later)).ok()?;
+            let at = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+            u64::try_from(at.as_millisecond()).ok()
+        };
+        // Only beyond the calendar's last year is there no such day.
+        first().map_or(self, Timestamp)
+    }
+
     /// Days since 1970-01-01.
     pub fn day_number(self) -> u32 {
         (self.0 / DAY.as_millis() as u64) as u32
@@ -195,6 +217,22 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_secs(5));
         clock.clone().advance(Duration::from_secs(2));
         assert_eq!(clock.now(), Timestamp::from_secs(7));
+    }
+
+    #[test]
+    fn months_start_at_midnight_utc_of_their_first_day() {
+        let cases = [
+            ("2026-02-03T04:05:06Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+            ("2024-02-29T23:59:59.999Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+            ("2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ];
+        for (at, first, next) in cases {
+            let at = Timestamp::parse_rfc3339(at).unwrap();
+            assert_eq!(at.start_of_month().to_rfc3339(), first);
+            assert_eq!(at.start_of_next_month().to_rfc3339(), next);
+        }
+        let never = Timestamp::from_millis(u64::MAX);
+        assert_eq!(never.start_of_month(), never);
     }
 
     #[test]

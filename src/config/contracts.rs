@@ -38,6 +38,10 @@ impl<'de> Deserialize<'de> for Grant {
 pub struct Plan {
     /// The free plan.
     pub free: FreePlan,
+    /// The plan of subscribers.
+    pub pro: ProPlan,
+    /// What bringing others earns.
+    pub referral: ReferralPlan,
 }
 
 /// The free plan.
@@ -52,6 +56,46 @@ impl Default for FreePlan {
     fn default() -> Self {
         Self { bytes: Grant::Bytes(ByteSize::tib(1)) }
     }
+}
+
+/// The plan of networks with a subscription.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProPlan {
+    /// Transfer balance granted per network and month (UTC).
+    pub bytes: ByteSize,
+}
+
+impl Default for ProPlan {
+    fn default() -> Self {
+        Self { bytes: ByteSize::tib(10) }
+    }
+}
+
+/// What a network is granted for those it brought, and they for having come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReferralPlan {
+    /// Transfer balance granted per link and day (UTC) to either end.
+    pub bytes: ByteSize,
+    /// Links that count for the network that brought the others.
+    pub max: u32,
+}
+
+impl Default for ReferralPlan {
+    fn default() -> Self {
+        Self { bytes: ByteSize(0), max: 20 }
+    }
+}
+
+/// What settles a contract whose two ends counted differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dispute {
+    /// The mean of the two counts, once the sweeper comes.
+    Average,
+    /// What the relay carried and a tenth, where that is known; else the mean.
+    Relay,
 }
 
 /// The form of a contract's signature.
@@ -78,6 +122,8 @@ pub struct Contracts {
     pub companion_bytes_per_pair: ByteSize,
     /// Days that a settled contract is kept for a closer look.
     pub archive_days: u32,
+    /// What settles a contract whose two ends counted differently.
+    pub dispute: Dispute,
 }
 
 impl Default for Contracts {
@@ -88,6 +134,7 @@ impl Default for Contracts {
             open_per_pair: 1024,
             companion_bytes_per_pair: ByteSize::gib(8),
             archive_days: 7,
+            dispute: Dispute::Average,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a network may spend, as its members see it.
 
-use crate::ids::{BalanceId, NetworkId};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BalanceId, NetworkId, RecordId};
 use crate::time::Timestamp;
 
 /// A bucket of bytes that a network may spend.
@@ -30,6 +32,47 @@ pub struct BalanceBucket {
     pub purchase_token: Option<String>,
 }
 
+/// Where something was bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Market {
+    /// Apple's store.
+    Apple,
+    /// Google's store.
+    Google,
+    /// By card.
+    Stripe,
+    /// On the Solana chain.
+    Solana,
+    /// From the operator.
+    Manual,
+    /// By an HTTP payment.
+    X402,
+}
+
+impl Market {
+    /// The name that apps know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apple => "apple",
+            Self::Google => "google",
+            Self::Stripe => "stripe",
+            Self::Solana => "solana",
+            Self::Manual => "manual",
+            Self::X402 => "x402",
+        }
+    }
+}
+
+/// A paid period of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Names the period.
+    pub renewal_id: RecordId,
+    /// Who bills it.
+    pub market: Market,
+}
+
 /// The balance of a network at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BalanceView {
@@ -43,10 +86,16 @@ pub struct BalanceView {
     pub is_pro: bool,
     /// The usable buckets, soonest end first.
     pub buckets: Vec<BalanceBucket>,
+    /// Subscriptions that run now, one per store.
+    pub subscriptions: Vec<Subscription>,
     /// Bytes the network has provided to others, ever.
     pub provided_bytes: i64,
     /// Revenue the network has earned by providing, nano-cents.
     pub provided_revenue: i64,
+    /// Those of the bytes that were paid out.
+    pub paid_bytes: i64,
+    /// That of the revenue that was paid out, nano-cents.
+    pub paid_revenue: i64,
     /// Bytes the network has paid for, ever.
     pub used_bytes: i64,
     /// When this was so.

@@ -34,6 +34,14 @@
 //! | 204 | credits | network | `domain/contract/record.rs` |
 //! | 205 | network_days | day, network | `domain/contract/record.rs` |
 //! | 206 | grants | network, kind | `domain/contract/record.rs` |
+//! | 207 | balance_codes | SHA-256 | `domain/contract/codes.rs` |
+//! | 208 | pending_codes | network | `domain/contract/codes.rs` |
+//! | 209 | grant_keys | key | `domain/contract/grants.rs` |
+//! | 210 | renewals | network, renewal | `domain/contract/grants.rs` |
+//! | 211 | payments | network, payment | `domain/contract/payout.rs` |
+//! | 212 | payout_totals | network | `domain/contract/payout.rs` |
+//! | 213 | payment_ids | payment id | `domain/payment_id.rs` |
+//! | 214 | recent_payment_ids | network | `domain/payment_id.rs` |
 //! | 300 | archive_marks | mark | `domain/contract/record.rs` |
 //! | 301 | provider_days | day, provider | `domain/stats/record.rs` |
 //! | 302 | peer_days | day, provider, client | `domain/stats/record.rs` |

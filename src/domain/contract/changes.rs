@@ -1,12 +1,10 @@
 //! What a batch changed, as keys; the rows themselves are read from memory when the batch closes, once each.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::record::{
-    ARCHIVE, ArchiveBlob, BALANCES, BalanceKey, CONTRACTS, CREDITS, FREE_GRANT, GRANTS, NETWORK_DAYS, Settled,
-};
+use super::record::{ARCHIVE, ArchiveBlob, BALANCES, BalanceKey, CONTRACTS, CREDITS, NETWORK_DAYS, Settled};
 use super::state::State;
 use crate::ids::{ContractId, NetworkId};
 use crate::store::table::{Table, TableKey, TableValue};
@@ -23,8 +21,9 @@ pub(super) struct Changes {
     pub(super) balances: HashSet<BalanceKey>,
     pub(super) credits: HashSet<NetworkId>,
     pub(super) days: HashSet<(u32, NetworkId)>,
-    pub(super) markers: HashSet<NetworkId>,
     pub(super) settled: Vec<Settled>,
+    /// Rows of what changes at human speed, as they are to be written; `None` deletes.
+    rows: HashMap<Key, Option<Bytes>>,
 }
 
 impl Changes {
@@ -34,8 +33,18 @@ impl Changes {
             && self.balances.is_empty()
             && self.credits.is_empty()
             && self.days.is_empty()
-            && self.markers.is_empty()
             && self.settled.is_empty()
+            && self.rows.is_empty()
+    }
+
+    /// Writes a row.
+    pub(super) fn put<K: TableKey, V: TableValue>(&mut self, table: &Table<K, V>, key: &K, value: &V) {
+        self.rows.insert(table.key(key), Some(value.encode().into()));
+    }
+
+    /// Deletes a row.
+    pub(super) fn delete<K: TableKey, V: TableValue>(&mut self, table: &Table<K, V>, key: &K) {
+        self.rows.insert(table.key(key), None);
     }
 }
 
@@ -60,10 +69,7 @@ impl State {
         for key in changes.days {
             writes.push(row(&NETWORK_DAYS, &key, self.days.get(&key)));
         }
-        for network in changes.markers {
-            let marker = self.accounts.get(&network).and_then(|account| account.free_grant.as_ref());
-            writes.push(row(&GRANTS, &(network, FREE_GRANT), marker));
-        }
+        writes.extend(changes.rows);
         let mut settled = changes.settled;
         while !settled.is_empty() {
             let rest = settled.split_off(settled.len().min(BLOB_CONTRACTS));

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::CloseError;
-use super::record::{Party, Vote};
+use super::record::{Outcome, Party, Vote};
 use super::state::{State, is_extendable};
+use super::sweep::carried;
+use crate::config::contracts::Dispute;
 use crate::ids::{ClientId, ContractId};
 use crate::time::Timestamp;
 
@@ -27,7 +29,10 @@ impl State {
     pub(super) fn close(&mut self, client: ClientId, id: ContractId, report: Report) -> Result<(), CloseError> {
         let acked = i64::try_from(report.acked).map_err(|_| CloseError::Malformed)?;
         let Some(contract) = self.contracts.get_mut(&id) else {
-            return Err(if self.has_outcome(id) { CloseError::AlreadyClosed(id) } else { CloseError::NotFound(id) });
+            return Err(match self.outcome(id) {
+                Some(outcome) => CloseError::AlreadyClosed(id, outcome),
+                None => CloseError::NotFound(id),
+            });
         };
         let record = &mut contract.record;
         let party = match client {
@@ -61,11 +66,14 @@ impl State {
             && destination.is_final
         {
             let is_near = source.used_bytes.abs_diff(destination.used_bytes) <= ACCEPTABLE_DIFFERENCE_BYTES as u64;
-            match record.payer.is_none() || is_near {
-                true => self.settle(id, average(source.used_bytes, destination.used_bytes), false),
-                false => self.dispute(id),
+            if record.payer.is_none() || is_near {
+                return self.settle(id, average(source.used_bytes, destination.used_bytes), Outcome::Settled);
             }
-            return;
+            let claimed = record.votes[record.payee_party() as usize].map_or(0, |vote| vote.used_bytes);
+            return match carried(contract).filter(|_| self.rules.dispute == Dispute::Relay) {
+                Some(carried) => self.settle(id, claimed.min(carried), Outcome::Settled),
+                None => self.dispute(id),
+            };
         }
         let (pair, is_extendable) = (record.pair(), is_extendable(record));
         if let Some(entry) = self.pairs.entry(pair).open.iter_mut().rev().find(|entry| entry.id == id) {
@@ -73,7 +81,8 @@ impl State {
         }
     }
 
-    /// The reports are too far apart: no longer open, but the reservation stays until the sweeper settles it.
+    /// The reports are too far apart: no longer open, but the reservation stays until the sweeper or the operator
+    /// settles it.
     fn dispute(&mut self, id: ContractId) {
         self.unindex_open(id);
         let Some(contract) = self.contracts.get_mut(&id) else { return };

@@ -125,7 +125,7 @@ impl State {
         if is_companion && of_companions.saturating_add(new.transfer_bytes) > self.rules.companion_bytes_per_pair {
             return Err(Refusal::TooMany);
         }
-        self.grant_free(payer);
+        self.grant_due(payer);
         self.balances.reserve(payer, new.transfer_bytes, self.now).ok_or(Refusal::InsufficientBalance)
     }
 }

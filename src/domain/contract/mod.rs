@@ -16,23 +16,28 @@ use super::error::DomainError;
 use super::service::Service;
 use super::stream::StreamPushes;
 use crate::config::Config;
-use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
+use crate::ids::{ClientId, ContractId, NetworkId};
 use crate::store::{Store, StoreError};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract};
 
 mod changes;
 pub mod close;
 pub(in crate::domain) mod codec;
+pub mod codes;
 pub mod companion;
 mod create;
 mod escrow;
 pub mod gate;
+pub mod grants;
 mod links;
 pub mod list;
 pub mod pairs;
+pub mod payout;
 pub mod record;
+pub mod referrals;
 pub mod request;
+pub mod resolve;
 mod restore;
 pub(in crate::domain) mod retention;
 mod settle;
@@ -46,7 +51,7 @@ mod writer;
 
 use gate::Gate;
 use links::Links;
-use record::Balance;
+use record::Outcome;
 use state::{Rules, State};
 use writer::{Command, Writer};
 
@@ -82,8 +87,8 @@ pub enum CloseError {
     #[error("Client is not a party to the contract: {0}")]
     NotAParty(ContractId),
     /// It has an outcome; usual for a close that was sent again.
-    #[error("Contract already closed with outcome settled: {0}")]
-    AlreadyClosed(ContractId),
+    #[error("Contract already closed with outcome {1}: {0}")]
+    AlreadyClosed(ContractId, Outcome),
     /// The two reports were too far apart; the sweeper settles it.
     #[error("Contract in dispute: {0}")]
     InDispute(ContractId),
@@ -141,27 +146,9 @@ impl Ledger {
         self.ask(close).await.unwrap_or(Err(CloseError::Unavailable))
     }
 
-    /// The balance of a network, after the free grant of today.
+    /// The balance of a network, after the grants that are due.
     pub async fn balance(&self, network: NetworkId) -> Result<BalanceView, DomainError> {
         self.run(move |state| state.balance_view(network)).await
-    }
-
-    /// Gives a network a balance that is usable from `start` until just before `end`. `None` for one of no bytes,
-    /// which is not made.
-    pub async fn grant(
-        &self,
-        network: NetworkId,
-        start: Timestamp,
-        end: Timestamp,
-        balance: Balance,
-    ) -> Result<Option<BalanceId>, DomainError> {
-        self.run(move |state| state.grant(network, start, end, balance)).await
-    }
-
-    /// Ends a balance now, as after a refund; what open contracts reserve from it is still theirs. Says whether the
-    /// balance exists.
-    pub async fn claw_back(&self, balance: BalanceId) -> Result<bool, DomainError> {
-        self.run(move |state| state.claw_back(balance)).await
     }
 
     /// The relay's view of the open contracts.

@@ -34,9 +34,6 @@ pub const ARCHIVE_START: u8 = 0;
 /// The [`ARCHIVE_MARKS`] row of the last archive row that the statistics have counted.
 pub const COUNTED_UP_TO: u8 = 1;
 
-/// The free daily grant, as a kind of [`GRANTS`]; its period is the day.
-pub const FREE_GRANT: u8 = 1;
-
 const FORMAT: u8 = 1;
 
 /// Contracts of format 1 end behind their votes; since format 2 the stream follows.
@@ -314,6 +311,37 @@ pub struct Payout {
     pub revenue: i64,
 }
 
+/// How a contract ended. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// By two reports that agree well enough.
+    Settled = 0,
+    /// By the sweeper.
+    Swept = 1,
+    /// A dispute, by the operator, at the count of the source.
+    ResolvedToSource = 2,
+    /// A dispute, by the operator, at the count of the destination.
+    ResolvedToDestination = 3,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Settled, Self::Swept, Self::ResolvedToSource, Self::ResolvedToDestination];
+
+    fn decode(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Settled | Self::Swept => "settled",
+            Self::ResolvedToSource => "dispute_resolved_to_source",
+            Self::ResolvedToDestination => "dispute_resolved_to_destination",
+        })
+    }
+}
+
 /// A contract with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -325,8 +353,8 @@ pub struct Settled {
     pub close_time: Timestamp,
     /// Bytes it counts for.
     pub used_bytes: i64,
-    /// Settled by the sweeper, not by two agreeing votes.
-    pub is_swept: bool,
+    /// What settled it.
+    pub outcome: Outcome,
     /// Only balances that paid something.
     pub payouts: Vec<Payout>,
 }
@@ -342,7 +370,7 @@ impl TableValue for ArchiveBlob {
         for settled in &self.0 {
             out.id(settled.contract_id);
             settled.contract.encode_into(&mut out);
-            out.time(settled.close_time).i64(settled.used_bytes).u8(u8::from(settled.is_swept));
+            out.time(settled.close_time).i64(settled.used_bytes).u8(settled.outcome as u8);
             out.u32(settled.payouts.len() as u32);
             for payout in &settled.payouts {
                 out.id(payout.balance_id).i64(payout.bytes).i64(payout.revenue);
@@ -359,7 +387,7 @@ impl TableValue for ArchiveBlob {
                 contract: ContractRecord::decode_from(input, format)?,
                 close_time: input.time()?,
                 used_bytes: input.i64()?,
-                is_swept: input.u8()? != 0,
+                outcome: Outcome::decode(input.u8()?)?,
                 payouts: (0..input.u32()?)
                     .map(|_| Some(Payout { balance_id: input.id()?, bytes: input.i64()?, revenue: input.i64()? }))
                     .collect::<Option<_>>()?,
@@ -428,7 +456,7 @@ impl TableValue for Credit {
 /// Proof that a period's grant was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantMarker {
-    /// The last period granted: for daily grants the day.
+    /// The first day of the last period granted.
     pub period: u32,
     /// What was granted.
     pub balance_id: BalanceId,
@@ -512,10 +540,11 @@ mod tests {
             contract: record,
             close_time: Timestamp::from_millis(11),
             used_bytes: 3,
-            is_swept: true,
+            outcome: Outcome::Swept,
             payouts,
         };
-        let blob = ArchiveBlob(vec![settled.clone(), settled]);
+        let every = Outcome::ALL.map(|outcome| Settled { outcome, ..settled.clone() });
+        let blob = ArchiveBlob(every.to_vec());
         assert_eq!(ArchiveBlob::decode(&blob.encode()).as_ref(), Some(&blob));
         let balance = Balance { start_bytes: 1, purchase_token: Some("token".into()), ..Balance::default() };
         assert_eq!(Balance::decode(&balance.encode()), Some(balance));

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 
 use super::changes::hour;
 use super::pairs::COMPANION_LINGER;
-use super::record::{ARCHIVE, BALANCES, CONTRACTS, CREDITS, FREE_GRANT, GRANTS, NETWORK_DAYS, Settled};
+use super::record::{ARCHIVE, BALANCES, CONTRACTS, CREDITS, NETWORK_DAYS, Settled};
 use super::state::{CHECK_EVERY, CLOSED_REMEMBERED, LiveContract, State};
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::store::{Store, StoreError};
 
 /// Rows read at once.
-const PAGE: usize = 1024;
+pub(super) const PAGE: usize = 1024;
 
 /// Archive rows read at once; each may hold a few hundred contracts.
 const ARCHIVE_PAGE: usize = 32;
@@ -23,11 +23,9 @@ impl State {
         for_each(store, &CREDITS, None, PAGE, |network, credit| {
             self.accounts.entry(network).or_default().credit = credit;
         })?;
-        for_each(store, &GRANTS, None, PAGE, |(network, kind), marker| {
-            if kind == FREE_GRANT {
-                self.accounts.entry(network).or_default().free_grant = Some(marker);
-            }
-        })?;
+        self.restore_grants(store)?;
+        self.restore_codes(store)?;
+        self.restore_payments(store)?;
         let mut contracts = Vec::new();
         for_each(store, &CONTRACTS, None, PAGE, |id, record| contracts.push((id, record)))?;
         contracts.sort_by_key(|(id, record)| (record.create_time, *id));
@@ -43,7 +41,7 @@ impl State {
         })?;
         self.started = self.now;
         self.streams.expire(self.now);
-        Ok(())
+        self.finish_pending(store)
     }
 
     fn restore_contract(&mut self, id: crate::ids::ContractId, record: super::record::ContractRecord) {
@@ -88,7 +86,7 @@ impl State {
             let (id, at) = (settled.contract_id, settled.close_time);
             self.advance(at);
             self.remember_close(id, &settled.contract, at);
-            self.remember_outcome(id, at);
+            self.remember_outcome(id, at, settled.outcome);
             let (source, destination) = settled.contract.pair();
             self.gate.publish_closed(source, destination, at);
         }

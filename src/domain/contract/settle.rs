@@ -1,13 +1,13 @@
 //! Giving a contract its outcome: the payer's balances pay what was used, the rest is released, the payee is credited.
 
-use super::record::{Balance, ContractRecord, Credit, Payout, Settled};
+use super::record::{Balance, ContractRecord, Credit, Outcome, Payout, Settled};
 use super::state::State;
 use crate::ids::{BalanceId, ContractId, NetworkId};
 
 impl State {
     /// Settles at `used` bytes, at most the contract's size. All of it is one batch: outcome, every balance, every
     /// credit, the archive.
-    pub(super) fn settle(&mut self, id: ContractId, used: i64, is_swept: bool) {
+    pub(super) fn settle(&mut self, id: ContractId, used: i64, outcome: Outcome) {
         self.unindex_open(id);
         let Some(contract) = self.contracts.remove(&id) else { return };
         let record = contract.record;
@@ -19,10 +19,10 @@ impl State {
         let payouts = self.pay_out(&record.escrow, used);
         self.credit(&record, used, &payouts);
         self.remember_close(id, &record, self.now);
-        self.remember_outcome(id, self.now);
+        self.remember_outcome(id, self.now, outcome);
         self.changes.contracts.insert(id);
         let settled =
-            Settled { contract_id: id, contract: record, close_time: self.now, used_bytes: used, is_swept, payouts };
+            Settled { contract_id: id, contract: record, close_time: self.now, used_bytes: used, outcome, payouts };
         self.changes.settled.push(settled);
     }
 
@@ -53,6 +53,7 @@ impl State {
         let provided =
             Credit { provided_bytes: used, provided_revenue: revenue, provided_contracts: 1, ..Credit::default() };
         self.add_credit(record.payee(), provided);
+        self.note_unpaid(record.payee());
     }
 
     fn add_credit(&mut self, network: NetworkId, more: Credit) {

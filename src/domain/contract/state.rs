@@ -6,7 +6,7 @@
 //! ```text
 //!  create -> open -- both final, near enough -> settled (archived)
 //!              |                                   ^
-//!              +-- both final, far apart -> disputed  (sweeper, at the average)
+//!              +-- both final, far apart -> disputed  (sweeper, at the average; operator, at one count)
 //! ```
 
 use std::cmp::Reverse;
@@ -15,23 +15,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::Changes;
+use super::codes::Codes;
 use super::escrow::Balances;
 use super::gate::{Gate, PairTraffic};
+use super::grants::{Grants, Markers};
 use super::links::Links;
 use super::pairs::{COMPANION_LINGER, PairEntry, PairKey, Pairs};
-use super::record::{Balance, BalanceKey, ContractRecord, Credit, GrantMarker};
+use super::payout::{Payments, PayoutTotals};
+use super::record::{Balance, BalanceKey, ContractRecord, Credit, Outcome};
 use crate::config::Config;
-use crate::config::contracts::Grant;
+use crate::config::contracts::{Dispute, Grant};
 use crate::domain::balance::{BalanceBucket, BalanceView};
 use crate::domain::stream::members::Members;
 use crate::ids::{BalanceId, ClientId, ContractId, Id, IdGenerator, NetworkId};
-use crate::time::{DAY, Timestamp};
+use crate::time::Timestamp;
 
 /// How often the sweeper looks at a contract, at the latest.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(60);
-
-/// The free grant of a day reaches this far into the next, so that there is no gap at midnight.
-const GRANT_OVERLAP: Duration = Duration::from_secs(3600);
 
 /// Contracts remembered as closed, for the answer to a close that comes late, and for how long.
 const MAX_CLOSED: usize = 1 << 18;
@@ -41,6 +41,9 @@ pub(super) const CLOSED_REMEMBERED: Duration = Duration::from_secs(900);
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) free: Grant,
+    /// Monthly balance of a network with a subscription.
+    pub(super) pro_bytes: i64,
+    pub(super) dispute: Dispute,
     pub(super) open_per_client: usize,
     pub(super) open_per_pair: usize,
     pub(super) companion_bytes_per_pair: i64,
@@ -53,6 +56,8 @@ impl Rules {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             free: config.plan.free.bytes,
+            pro_bytes: i64::try_from(config.plan.pro.bytes.0).unwrap_or(i64::MAX),
+            dispute: config.contracts.dispute,
             open_per_client: config.contracts.open_per_client,
             open_per_pair: config.contracts.open_per_pair,
             companion_bytes_per_pair: i64::try_from(config.contracts.companion_bytes_per_pair.0).unwrap_or(i64::MAX),
@@ -79,7 +84,9 @@ pub(super) struct Account {
     pub(super) credit: Credit,
     /// Sizes of the open contracts it pays for.
     pub(super) open_bytes: i64,
-    pub(super) free_grant: Option<GrantMarker>,
+    /// The last grant of each periodic kind.
+    pub(super) markers: Markers,
+    pub(super) payout: PayoutTotals,
 }
 
 /// The ledger in memory.
@@ -102,9 +109,12 @@ pub(super) struct State {
     pub(super) checks: BinaryHeap<Reverse<(Timestamp, ContractId)>>,
     /// When each close may be forgotten by its pair and by the gate.
     pub(super) fading: VecDeque<(Timestamp, PairKey)>,
-    closed: HashMap<ContractId, ()>,
+    closed: HashMap<ContractId, Outcome>,
     closed_order: VecDeque<(Timestamp, ContractId)>,
     pub(super) streams: Members,
+    pub(super) codes: Codes,
+    pub(super) grants: Grants,
+    pub(super) payments: Payments,
     pub(super) changes: Changes,
     pub(super) archive_sequence: u64,
     pub(super) ids: IdGenerator,
@@ -137,6 +147,9 @@ impl State {
             closed: HashMap::new(),
             closed_order: VecDeque::new(),
             streams: Members::default(),
+            codes: Codes::default(),
+            grants: Grants::default(),
+            payments: Payments::default(),
             changes: Changes::default(),
             archive_sequence: 0,
             ids: IdGenerator::new(),
@@ -170,37 +183,9 @@ impl State {
         Some(key.balance_id)
     }
 
-    /// Gives today's free grant unless the network has it, or is Pro. The marker and the balance share a commit.
-    pub(super) fn grant_free(&mut self, network: NetworkId) {
-        let Grant::Bytes(bytes) = self.rules.free else { return };
-        let today = self.now.day_number();
-        let granted = self.accounts.get(&network).and_then(|account| account.free_grant);
-        if granted.is_some_and(|marker| marker.period >= today) || self.balances.is_pro(network, self.now) {
-            return;
-        }
-        let bytes = i64::try_from(bytes.0).unwrap_or(i64::MAX);
-        let balance = Balance { start_bytes: bytes, bytes, ..Balance::default() };
-        let start = self.now.start_of_day();
-        if let Some(balance_id) = self.grant(network, start, start + DAY + GRANT_OVERLAP, balance) {
-            self.accounts.entry(network).or_default().free_grant = Some(GrantMarker { period: today, balance_id });
-            self.changes.markers.insert(network);
-        }
-    }
-
-    /// Ends a balance now, as after a refund; what contracts reserve from it still settles against it.
-    pub(super) fn claw_back(&mut self, id: BalanceId) -> bool {
-        match self.balances.end_at(id, self.now) {
-            Some((old, new)) => {
-                self.changes.balances.extend([old, new]);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The balance of a network, after the free grant of today.
+    /// The balance of a network, after the grants that are due.
     pub(super) fn balance_view(&mut self, network: NetworkId) -> BalanceView {
-        self.grant_free(network);
+        self.grant_due(network);
         let usable = self.balances.usable(network, self.now);
         let buckets: Vec<BalanceBucket> = usable
             .map(|(key, bucket)| BalanceBucket {
@@ -219,13 +204,16 @@ impl State {
             .collect();
         let sum = |field: fn(&BalanceBucket) -> i64| buckets.iter().map(field).fold(0, i64::saturating_add);
         let account = self.accounts.get(&network);
-        let credit = account.map(|account| account.credit).unwrap_or_default();
+        let (credit, payout) = account.map(|account| (account.credit, account.payout)).unwrap_or_default();
         BalanceView {
             start_bytes: sum(|bucket| bucket.start_bytes),
             available_bytes: sum(|bucket| bucket.available_bytes),
             open_bytes: account.map_or(0, |account| account.open_bytes),
             is_pro: buckets.iter().any(|bucket| bucket.is_pro),
             buckets,
+            subscriptions: self.subscriptions(network),
+            paid_bytes: payout.paid_bytes,
+            paid_revenue: payout.paid_revenue,
             provided_bytes: credit.provided_bytes,
             provided_revenue: credit.provided_revenue,
             used_bytes: credit.used_bytes,
@@ -275,19 +263,19 @@ impl State {
     }
 
     /// Remembers that a contract has an outcome.
-    pub(super) fn remember_outcome(&mut self, id: ContractId, close_time: Timestamp) {
+    pub(super) fn remember_outcome(&mut self, id: ContractId, close_time: Timestamp, outcome: Outcome) {
         if self.closed_order.len() == MAX_CLOSED
             && let Some((_, oldest)) = self.closed_order.pop_front()
         {
             self.closed.remove(&oldest);
         }
-        self.closed.insert(id, ());
+        self.closed.insert(id, outcome);
         self.closed_order.push_back((close_time, id));
     }
 
-    /// Whether a contract is known to have had an outcome.
-    pub(super) fn has_outcome(&self, id: ContractId) -> bool {
-        self.closed.contains_key(&id)
+    /// The outcome of a contract that has one and is remembered.
+    pub(super) fn outcome(&self, id: ContractId) -> Option<Outcome> {
+        self.closed.get(&id).copied()
     }
 
     /// Forgets what no rule asks about any more: closes, outcomes, balances that ended long ago. At most `limit` of
@@ -313,7 +301,7 @@ impl State {
         let removed = self.balances.remove_expired(self.now, limit);
         let is_more = left == 0 || removed.len() == limit;
         self.changes.balances.extend(removed);
-        is_more
+        self.forget_grants(limit) || is_more
     }
 }
 

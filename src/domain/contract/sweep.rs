@@ -9,8 +9,9 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::close::average;
-use super::record::{ContractRecord, Party};
+use super::record::{ContractRecord, Outcome, Party};
 use super::state::{CHECK_EVERY, LiveContract, State, is_extendable};
+use crate::config::contracts::Dispute;
 use crate::ids::ContractId;
 use crate::time::Timestamp;
 
@@ -92,20 +93,21 @@ impl State {
 
     /// Gives a contract an outcome, or makes it a dispute when both parties' checkpoints are too far apart.
     fn force(&mut self, id: ContractId) {
+        let rule = self.rules.dispute;
         let Some(contract) = self.contracts.get_mut(&id) else { return };
         let record = &mut contract.record;
         match record.votes {
-            [None, None] => self.settle(id, 0, true),
+            [None, None] => self.settle(id, 0, Outcome::Swept),
             [Some(source), None] => {
-                let used = believable(contract, Party::Source, source.used_bytes);
-                self.settle(id, used, true);
+                let used = believable(contract, Party::Source, source.used_bytes, rule);
+                self.settle(id, used, Outcome::Swept);
             }
             [None, Some(destination)] => {
-                let used = believable(contract, Party::Destination, destination.used_bytes);
-                self.settle(id, used, true);
+                let used = believable(contract, Party::Destination, destination.used_bytes, rule);
+                self.settle(id, used, Outcome::Swept);
             }
             [Some(source), Some(destination)] if record.dispute_time.is_some() => {
-                self.settle(id, average(source.used_bytes, destination.used_bytes), true);
+                self.settle(id, average(source.used_bytes, destination.used_bytes), Outcome::Swept);
             }
             [Some(_), Some(_)] => {
                 for vote in record.votes.iter_mut().flatten() {
@@ -119,14 +121,19 @@ impl State {
 }
 
 /// What the only party that spoke is believed. The payee claims money from a payer that may never have seen the
-/// contract, so its claim is bounded by what the relay carried, where that is known, and a tenth.
-fn believable(contract: &LiveContract, claimant: Party, claimed: i64) -> i64 {
+/// contract, so its claim is bounded by what the relay carried, where that is known; by setting, anybody's is.
+fn believable(contract: &LiveContract, claimant: Party, claimed: i64, rule: Dispute) -> i64 {
     let record = &contract.record;
-    if record.payer.is_none() || record.payee_party() != claimant {
+    if record.payer.is_none() || (record.payee_party() != claimant && rule != Dispute::Relay) {
         return claimed;
     }
-    let (Some(traffic), Some(before)) = (&contract.traffic, contract.relayed_before) else { return claimed };
+    carried(contract).map_or(claimed, |carried| claimed.min(carried))
+}
+
+/// What the relay has carried under an open contract, as far as it knows, and a tenth; `None` where it has not counted
+/// the whole life of the contract.
+pub(super) fn carried(contract: &LiveContract) -> Option<i64> {
+    let (traffic, before) = (contract.traffic.as_ref()?, contract.relayed_before?);
     let relayed = traffic.relayed_bytes().saturating_sub(before);
-    let bound = relayed.saturating_add(relayed / 10);
-    claimed.min(i64::try_from(bound).unwrap_or(i64::MAX))
+    Some(i64::try_from(relayed.saturating_add(relayed / 10)).unwrap_or(i64::MAX))
 }

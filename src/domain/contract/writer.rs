@@ -228,6 +228,7 @@ impl Writer {
         if now >= self.next_sweep && self.in_flight.is_none() {
             let (_, is_more) = self.state.sweep(SWEEP_AT_ONCE);
             let is_more = self.state.forget_old(SWEEP_AT_ONCE) || is_more;
+            let is_more = self.state.grant_months(SWEEP_AT_ONCE) || is_more;
             self.state.links.forget(self.state.now);
             self.next_sweep = if is_more { now } else { now + SWEEP_EVERY };
         }

@@ -9,10 +9,9 @@ use super::*;
 use crate::config::contracts::HmacForm;
 use crate::domain::contract::CloseError;
 use crate::domain::contract::list::ContractQuery;
-use crate::domain::contract::record::Balance;
+use crate::domain::contract::record::Outcome;
 use crate::store::cache::RowCache;
 use crate::store::{Commit, CommitFuture, Committed, Key, Row, StoreError};
-use crate::time::Timestamp;
 use crate::wire::contract_signature;
 
 #[tokio::test]
@@ -33,7 +32,7 @@ async fn a_paid_contract_moves_what_was_used_from_payer_to_provider() {
     assert_eq!((view.available_bytes, view.open_bytes, view.used_bytes), (100 * MIB - 1001, 0, 1001));
     assert_eq!(world.provided(PROVIDER).await, 1001);
     let again = world.ledger.close(id(PROVIDER), &close(made.id, 5, false)).await;
-    assert_eq!(again, Err(CloseError::AlreadyClosed(made.id)));
+    assert_eq!(again, Err(CloseError::AlreadyClosed(made.id, Outcome::Settled)));
 }
 
 #[tokio::test]
@@ -204,7 +203,7 @@ async fn a_restart_keeps_contracts_reservations_votes_and_the_gate() {
     let flow = world.ledger.gate().admit(client(CONSUMER), client(PROVIDER), now);
     assert!(flow.is_none(), "no contract is open");
     let late = world.ledger.close(id(CONSUMER), &close(open.id, 2, false)).await;
-    assert_eq!(late, Err(CloseError::AlreadyClosed(open.id)));
+    assert_eq!(late, Err(CloseError::AlreadyClosed(open.id, Outcome::Settled)));
 }
 
 #[tokio::test]

@@ -14,14 +14,17 @@ use std::time::Duration;
 use prost::Message;
 
 use super::Ledger;
+use super::record::Balance;
 use crate::config::Config;
 use crate::config::contracts::Grant;
 use crate::config::units::ByteSize;
 use crate::domain::client::CLIENTS;
+use crate::domain::error::DomainError;
 use crate::domain::provide::{PROVIDE_SETS, ProvideSet};
 use crate::domain::testing::{TestDomain, client_record, id};
-use crate::ids::{ClientId, ContractId, NetworkId};
+use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
 use crate::store::Store;
+use crate::time::Timestamp;
 use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract, ProvideMode, StoredContract};
 
 pub(super) const MIB: i64 = 1 << 20;
@@ -86,6 +89,20 @@ impl World {
 
     pub(super) async fn provided(&self, client: u8) -> i64 {
         self.ledger.balance(id(network_of(client))).await.unwrap().provided_bytes
+    }
+}
+
+impl Ledger {
+    /// Gives a network a balance that is usable from `start` until just before `end`, with no key that would keep it
+    /// from being given twice. `None` for one of no bytes, which is not made.
+    pub(crate) async fn grant(
+        &self,
+        network: NetworkId,
+        start: Timestamp,
+        end: Timestamp,
+        balance: Balance,
+    ) -> Result<Option<BalanceId>, DomainError> {
+        self.run(move |state| state.grant(network, start, end, balance)).await
     }
 }
 

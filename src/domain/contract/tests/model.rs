@@ -268,7 +268,7 @@ impl Run {
             Err(CloseError::NotFound(_)) if expected == Closed::HasOutcome => Closed::HasOutcome,
             Err(CloseError::NotFound(_)) => Closed::NotFound,
             Err(CloseError::NotAParty(_)) => Closed::NotAParty,
-            Err(CloseError::AlreadyClosed(_)) => Closed::HasOutcome,
+            Err(CloseError::AlreadyClosed(..)) => Closed::HasOutcome,
             Err(CloseError::InDispute(_)) => Closed::InDispute,
             Err(CloseError::Unavailable) => unreachable!("the state machine is always there"),
         };
