@@ -20,6 +20,7 @@ pub mod money;
 pub mod network;
 pub mod operation;
 pub mod password;
+pub mod payment_id;
 pub mod peer;
 pub mod presence;
 pub mod provide;

@@ -19,6 +19,7 @@ use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
+use crate::domain::contract::chores::Chores;
 use crate::domain::location::geoip::Geography;
 use crate::domain::password::Pepper;
 use crate::domain::peer::Peers;
@@ -113,10 +114,12 @@ impl Parts {
         tasks.spawn(async move { driven.drive(stopped).await });
         let (driven, stop) = (Arc::clone(&peers), stop.clone());
         let reaper = Reaper::new(Arc::clone(&service), Arc::clone(&presence));
+        let chores = Chores::new(Arc::clone(&service), Arc::clone(&ledger));
         tasks.spawn(async move {
             tokio::select! {
                 () = driven.drive() => {}
                 () = reaper.drive() => {}
+                () = chores.drive() => {}
                 () = stop.cancelled() => {}
             }
         });

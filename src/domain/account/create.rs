@@ -11,6 +11,7 @@ use crate::domain::auth::login::{FindPassword, PasswordOwner};
 use crate::domain::auth::method::{self, MethodKind, MethodRecord};
 use crate::domain::auth::user_auth::UserAuth;
 use crate::domain::auth::{Accounts, seedphrase, session, verification, verifies_at_once};
+use crate::domain::contract::codes::{PENDING_CODES, PendingCode, Secret};
 use crate::domain::device::cut;
 use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, NetworkRecord, REFERRAL_CODES, ReferralCodeRecord, USERS, UserRecord, is_pro};
@@ -47,6 +48,9 @@ pub struct CreateNetwork {
     pub verify_use_numeric: bool,
     /// Somebody's referral code; ignored when unknown.
     pub referral_code: String,
+    /// A balance code to redeem in place of the free grant of the day. The network is made with a note of it;
+    /// [`Ledger::redeem_pending`](crate::domain::contract::Ledger::redeem_pending) then does it.
+    pub balance_code: Option<Secret>,
 }
 
 /// How a sign-up ended.
@@ -65,6 +69,17 @@ pub enum CreateNetworkOutcome {
     },
     /// Nothing was made.
     Refused(CreateRefusal),
+}
+
+impl CreateNetworkOutcome {
+    /// The network, new or made by the same sign-up a moment ago.
+    pub fn network_id(&self) -> Option<NetworkId> {
+        match self {
+            Self::Created(created) => Some(created.network_id),
+            Self::VerificationRequired { network_id, .. } => Some(*network_id),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 /// A new network with a logged-in user.
@@ -365,6 +380,9 @@ impl SignUp<'_> {
         tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
         tx.put(&USERS, &user_id, &user)?;
         tx.put(&NETWORKS, &network_id, &network)?;
+        if let Some(secret) = self.request.balance_code.clone() {
+            tx.put(&PENDING_CODES, &network_id, &PendingCode { secret, create_time: tx.now })?;
+        }
         Ok((network_id, user_id))
     }
 }

@@ -371,8 +371,11 @@ impl State {
     }
 
     fn redeem_pending(&mut self, network: NetworkId, pending: &PendingCode) {
-        if let Some(BalanceCode { redemption: Some(redemption), .. }) = self.redeem(network, &pending.secret) {
-            let marker = GrantMarker { period: pending.create_time.day_number(), balance_id: redemption.balance_id };
+        let made_at = pending.create_time;
+        if let Some(BalanceCode { redemption: Some(redemption), .. }) = self.redeem(network, &pending.secret)
+            && !self.has_period(network, Periodic::Free, made_at)
+        {
+            let marker = GrantMarker { period: made_at.day_number(), balance_id: redemption.balance_id };
             self.mark_period(network, Periodic::Free, marker);
         }
         self.changes.delete(&PENDING_CODES, &network);

@@ -295,7 +295,8 @@ impl State {
         true
     }
 
-    fn has_period(&self, network: NetworkId, kind: Periodic, start: Timestamp) -> bool {
+    /// Whether a network had the period that begins at `start`, or a later one.
+    pub(super) fn has_period(&self, network: NetworkId, kind: Periodic, start: Timestamp) -> bool {
         let marker = self.accounts.get(&network).and_then(|account| account.markers.get(kind));
         marker.is_some_and(|marker| marker.period >= start.day_number())
     }

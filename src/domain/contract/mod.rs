@@ -22,6 +22,7 @@ use crate::time::Clock;
 use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract};
 
 mod changes;
+pub mod chores;
 pub mod close;
 pub(in crate::domain) mod codec;
 pub mod codes;
@@ -35,7 +36,7 @@ pub mod list;
 pub mod pairs;
 pub mod payout;
 pub mod record;
-pub mod referrals;
+mod referrals;
 pub mod request;
 pub mod resolve;
 mod restore;

@@ -1,9 +1,8 @@
 //! The daily bytes for links between networks: each network that came by a referral code gets them, and so does the
 //! one that brought it, for each of those it brought.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Ledger;
 use crate::config::contracts::ReferralPlan;
@@ -13,55 +12,25 @@ use crate::domain::operation::{Operation, Tx};
 use crate::domain::service::Service;
 use crate::ids::NetworkId;
 
-/// How often links are looked at: a new one waits no longer for its first day.
-const EVERY: Duration = Duration::from_secs(3600);
-
 /// Networks given their bytes in one step of the ledger.
 const AT_ONCE: usize = 256;
 
-/// Gives the bytes of each day for as long as it is driven.
-pub struct Referrals {
-    service: Arc<Service>,
-    ledger: Arc<Ledger>,
-}
-
-impl Referrals {
-    /// Reads links through `service`, gives through `ledger`.
-    pub fn new(service: Arc<Service>, ledger: Arc<Ledger>) -> Self {
-        Self { service, ledger }
+/// Gives today's bytes to everyone who has a link and did not get them; says to how many. Nothing while the plan
+/// grants no bytes.
+pub(super) async fn grant(service: &Arc<Service>, ledger: &Ledger) -> Result<usize, DomainError> {
+    let plan = &service.config().plan.referral;
+    if plan.bytes.0 == 0 {
+        return Ok(0);
     }
-
-    /// Gives what is due now and then every hour; never ends. Does nothing while the plan grants no bytes.
-    pub async fn drive(&self) {
-        loop {
-            if let Err(error) = self.grant().await {
-                tracing::warn!(%error, "the bytes for referrals cannot be granted; trying again in an hour");
-            }
-            tokio::time::sleep(EVERY).await;
-        }
+    // Every network may have to be read, so not on a thread that others wait for.
+    let reader = Arc::clone(service);
+    let read = tokio::task::spawn_blocking(move || reader.read(&ReadLinks));
+    let links = read.await.unwrap_or(Err(DomainError::Unavailable))?;
+    let mut granted = 0;
+    for some in due(plan, &links).chunks(AT_ONCE) {
+        granted += ledger.grant_referrals(some.to_vec()).await?;
     }
-
-    /// Gives today's bytes to everyone who has a link and did not get them; says to how many.
-    pub async fn grant(&self) -> Result<usize, DomainError> {
-        let plan = &self.service.config().plan.referral;
-        if plan.bytes.0 == 0 {
-            return Ok(0);
-        }
-        let links = self.read_links().await?;
-        let due = due(plan, &links);
-        let mut granted = 0;
-        for some in due.chunks(AT_ONCE) {
-            granted += self.ledger.grant_referrals(some.to_vec()).await?;
-        }
-        Ok(granted)
-    }
-
-    /// Every network may have to be read, so not on a thread that others wait for.
-    async fn read_links(&self) -> Result<Vec<Link>, DomainError> {
-        let service = Arc::clone(&self.service);
-        let read = tokio::task::spawn_blocking(move || service.read(&ReadLinks));
-        read.await.unwrap_or(Err(DomainError::Unavailable))
-    }
+    Ok(granted)
 }
 
 /// A network that was brought by another.
@@ -78,7 +47,7 @@ impl Operation for ReadLinks {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Link>, DomainError> {
         let networks = tx.scan_snapshot(&NETWORKS, &())?;
-        let known: std::collections::HashSet<_> = networks.iter().map(|(id, _)| *id).collect();
+        let known: HashSet<_> = networks.iter().map(|(id, _)| *id).collect();
         let links = networks.into_iter().filter_map(|(network_id, network)| {
             let referred_by = network.referred_by.filter(|by| known.contains(by))?;
             Some(Link { network_id, referred_by })

@@ -56,7 +56,7 @@ impl State {
         self.note_unpaid(record.payee());
     }
 
-    fn add_credit(&mut self, network: NetworkId, more: Credit) {
+    pub(super) fn add_credit(&mut self, network: NetworkId, more: Credit) {
         let day = (self.now.day_number(), network);
         for credit in [&mut self.accounts.entry(network).or_default().credit, self.days.entry(day).or_default()] {
             credit.used_bytes = credit.used_bytes.saturating_add(more.used_bytes);

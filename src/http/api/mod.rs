@@ -8,12 +8,14 @@ use utoipa_axum::router::OpenApiRouter;
 use super::state::ApiState;
 
 pub mod auth;
+pub mod balance_code;
 pub mod client;
 pub mod connect;
 pub mod hello;
 pub mod key;
 pub mod location;
 pub mod network;
+pub mod payment;
 pub mod provider;
 pub mod ranking;
 pub mod stats;
@@ -33,4 +35,6 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(subscription::routes())
         .merge(stats::routes())
         .merge(ranking::routes())
+        .merge(balance_code::routes())
+        .merge(payment::routes())
 }

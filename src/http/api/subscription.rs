@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::balance::BalanceBucket;
-use crate::http::error::ApiResult;
+use crate::domain::balance::{self, BalanceBucket};
+use crate::domain::payment_id::CreatePaymentId;
+use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::Session;
 use crate::http::state::ApiState;
 use crate::ids::{BalanceId, NetworkId, RecordId};
@@ -17,9 +18,11 @@ use crate::time::Timestamp;
 /// The only plan that is sold.
 const PLAN: &str = "supporter";
 
+const TOO_MANY_PAYMENT_IDS: &str = "Too many subscription payments in the last hour. Try again later.";
+
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(balance)).routes(routes!(transfer_stats))
+    OpenApiRouter::default().routes(routes!(balance)).routes(routes!(create_payment_id)).routes(routes!(transfer_stats))
 }
 
 /// The transfer balance of a network. Byte counts do not include each other: used is start less balance less open.
@@ -38,14 +41,14 @@ struct BalanceResult {
     subscriptions: Vec<Subscription>,
     /// What can be spent now, soonest end first.
     active_transfer_balances: Vec<TransferBalance>,
-    /// Revenue that was not paid out.
+    /// Revenue that was not paid yet.
     pending_payout_usd_nano_cents: i64,
     /// Now.
     update_time: Timestamp,
 }
 
 /// A subscription.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 struct Subscription {
     /// The renewal, all zeros when there is none.
     subscription_id: RecordId,
@@ -53,6 +56,19 @@ struct Subscription {
     store: String,
     /// `supporter`.
     plan: String,
+}
+
+impl Subscription {
+    /// One that nobody bills.
+    fn unknown() -> Self {
+        Self { subscription_id: RecordId::default(), store: String::new(), plan: PLAN.into() }
+    }
+}
+
+impl From<balance::Subscription> for Subscription {
+    fn from(paid: balance::Subscription) -> Self {
+        Self { subscription_id: paid.renewal_id, store: paid.market.as_str().into(), plan: PLAN.into() }
+    }
 }
 
 /// A bucket of bytes.
@@ -109,16 +125,44 @@ async fn balance(State(state): State<ApiState>, Session(caller): Session) -> Api
     let view = state.ledger.balance(caller.network_id).await?;
     // An exhausted balance is not listed, but its size stays in the sum, so that apps show it as used.
     let listed = view.buckets.into_iter().filter(|bucket| bucket.unsettled_bytes > 0);
-    let pro = || Subscription { subscription_id: RecordId::default(), store: String::new(), plan: PLAN.into() };
+    let subscriptions: Vec<Subscription> = view.subscriptions.into_iter().map(Subscription::from).collect();
+    // Pro without a subscription was given by the operator.
+    let pro = || subscriptions.first().cloned().unwrap_or_else(Subscription::unknown);
     Ok(Json(BalanceResult {
         start_balance_byte_count: view.start_bytes,
         balance_byte_count: view.available_bytes,
         open_transfer_byte_count: view.open_bytes,
         current_subscription: view.is_pro.then(pro),
-        subscriptions: Vec::new(),
+        subscriptions,
         active_transfer_balances: listed.map(TransferBalance::from).collect(),
-        pending_payout_usd_nano_cents: view.provided_revenue,
+        pending_payout_usd_nano_cents: view.provided_revenue - view.paid_revenue,
         update_time: view.update_time,
+    }))
+}
+
+/// A payment id.
+#[derive(Default, Serialize, ToSchema)]
+struct PaymentIdResult {
+    /// To be given to a store as the buyer's account id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_payment_id: Option<RecordId>,
+    /// There is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorMessage>,
+}
+
+/// Makes an id that tells a store who is buying; at most 5 per network and hour.
+#[utoipa::path(
+    post,
+    path = "/subscription/create-payment-id",
+    tag = "subscription",
+    security(("bearer" = [])),
+    responses((status = 200, body = PaymentIdResult))
+)]
+async fn create_payment_id(State(state): State<ApiState>, Session(caller): Session) -> ApiResult<PaymentIdResult> {
+    Ok(Json(match state.service.run(&CreatePaymentId { caller }).await? {
+        Some(id) => PaymentIdResult { subscription_payment_id: Some(id), error: None },
+        None => PaymentIdResult { subscription_payment_id: None, error: Some(TOO_MANY_PAYMENT_IDS.into()) },
     }))
 }
 
@@ -127,7 +171,7 @@ async fn balance(State(state): State<ApiState>, Session(caller): Session) -> Api
 struct TransferStatsResult {
     /// In completed payments.
     paid_bytes_provided: i64,
-    /// In none.
+    /// In none, or in one that is not completed.
     unpaid_bytes_provided: i64,
 }
 
@@ -141,8 +185,8 @@ struct TransferStatsResult {
 )]
 async fn transfer_stats(State(state): State<ApiState>, Session(caller): Session) -> ApiResult<TransferStatsResult> {
     let view = state.ledger.balance(caller.network_id).await?;
-    // Nothing is paid out, so all of it is unpaid.
-    Ok(Json(TransferStatsResult { paid_bytes_provided: 0, unpaid_bytes_provided: view.provided_bytes }))
+    let unpaid_bytes_provided = view.provided_bytes - view.paid_bytes;
+    Ok(Json(TransferStatsResult { paid_bytes_provided: view.paid_bytes, unpaid_bytes_provided }))
 }
 
 #[cfg(test)]
@@ -152,8 +196,16 @@ mod tests {
     use crate::config::Config;
     use crate::config::contracts::Grant;
     use crate::config::units::ByteSize;
+    use axum::http::Method;
+    use base64::Engine;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    use crate::domain::balance::Market;
+    use crate::domain::contract::grants::{GrantOnce, GrantOutcome, Sku};
     use crate::domain::contract::record::Balance;
     use crate::http::testing::{START, TestApi};
+    use crate::time::DAY;
 
     fn with_free_bytes(bytes: ByteSize) -> TestApi {
         let mut config = Config::default();
@@ -191,6 +243,51 @@ mod tests {
         api.clock.advance(Duration::from_secs(60));
         let body = api.get("/subscription/balance").token(&api.user_token).await.expect(200);
         assert!(body.get("current_subscription").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_subscription_shows_its_renewal_and_makes_the_network_pro() {
+        let api = TestApi::new();
+        let subscription = GrantOnce {
+            network_id: api.user.network_id,
+            sku: Sku::Subscription,
+            market: Market::Stripe,
+            key: "invoice 1".into(),
+            start: START,
+            end: START + DAY * 31,
+            bytes: 0,
+            revenue: 3_000_000_000,
+            is_pro: true,
+        };
+        let GrantOutcome::Granted(given) = api.state.ledger.grant_once(subscription).await.unwrap() else { panic!() };
+        let answer = api.get("/subscription/balance").token(&api.user_token).await;
+        answer.golden(200, "subscribed");
+        let renewal = given.renewal_id.unwrap().to_string();
+        assert_eq!(answer.body["current_subscription"]["subscription_id"], renewal);
+        let refreshed = api.get("/auth/refresh").token(&api.client_token).await.expect(200);
+        let by_jwt = refreshed["by_jwt"].as_str().unwrap();
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(by_jwt.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        assert_eq!(claims["pro"], true, "the token says the same");
+        api.state.ledger.revoke("invoice 1".into()).await.unwrap();
+        let body = api.get("/subscription/balance").token(&api.user_token).await.expect(200);
+        assert!(body.get("current_subscription").is_none() && body["subscriptions"].as_array().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn five_payment_ids_an_hour_and_network() {
+        let api = TestApi::new();
+        let path = "/subscription/create-payment-id";
+        api.post(path, json!({})).token(&api.client_token).await.golden(200, "made");
+        for body in [Some(b"null".to_vec()), Some(Vec::new()), None, Some(b"{}".to_vec())] {
+            let answer = api.call(Method::POST, path, body).token(&api.user_token).await.expect(200);
+            assert!(answer["subscription_payment_id"].is_string(), "{answer}");
+        }
+        api.post(path, json!({})).token(&api.user_token).await.golden(200, "too_many");
+        api.clock.advance(Duration::from_secs(3600));
+        let answer = api.post(path, json!({})).token(&api.user_token).await.expect(200);
+        assert!(answer["subscription_payment_id"].is_string());
+        api.post(path, json!({})).await.expect(401);
     }
 
     #[tokio::test]

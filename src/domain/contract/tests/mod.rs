@@ -14,7 +14,8 @@ use std::time::Duration;
 use prost::Message;
 
 use super::Ledger;
-use super::record::Balance;
+use super::record::{Balance, Credit};
+use super::state::State;
 use crate::config::Config;
 use crate::config::contracts::Grant;
 use crate::config::units::ByteSize;
@@ -103,6 +104,16 @@ impl Ledger {
         balance: Balance,
     ) -> Result<Option<BalanceId>, DomainError> {
         self.run(move |state| state.grant(network, start, end, balance)).await
+    }
+
+    /// Lets a network earn, as if it had carried something.
+    pub(crate) async fn earn(&self, network: NetworkId, bytes: i64, revenue: i64) {
+        let earned = Credit { provided_bytes: bytes, provided_revenue: revenue, ..Credit::default() };
+        let earn = move |state: &mut State| {
+            state.add_credit(network, earned);
+            state.note_unpaid(network);
+        };
+        self.run(earn).await.unwrap();
     }
 }
 

@@ -10,6 +10,7 @@ use super::login::VerificationRequired;
 use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
 use crate::domain::account::delete::DeleteOwnNetwork;
 use crate::domain::account::name::CheckName;
+use crate::domain::contract::codes::{PendingCode, Secret};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;
@@ -57,6 +58,8 @@ pub struct NetworkCreateArgs {
     verify_use_numeric: bool,
     /// Referral code of another network; ignored when unknown.
     referral_code: String,
+    /// Balance code to redeem in place of the free grant of the day; ignored when it cannot be redeemed.
+    balance_code: String,
 }
 
 /// A new network.
@@ -135,7 +138,13 @@ pub async fn network_create(
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<NetworkCreateArgs>,
 ) -> ApiResult<NetworkCreateResult> {
-    Ok(Json(state.accounts.create_network(&origin, &args.into()).await?.into()))
+    let request = CreateNetwork::from(args);
+    let outcome = state.accounts.create_network(&origin, &request).await?;
+    if let (Some(network_id), Some(secret)) = (outcome.network_id(), request.balance_code) {
+        let create_time = state.now();
+        state.ledger.redeem_pending(network_id, PendingCode { secret, create_time }).await?;
+    }
+    Ok(Json(outcome.into()))
 }
 
 impl From<NetworkCreateArgs> for CreateNetwork {
@@ -150,6 +159,7 @@ impl From<NetworkCreateArgs> for CreateNetwork {
             terms: args.terms,
             verify_use_numeric: args.verify_use_numeric,
             referral_code: args.referral_code,
+            balance_code: Secret::parse(&args.balance_code),
         }
     }
 }

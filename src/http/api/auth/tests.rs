@@ -3,8 +3,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::auth::{Signup, Verify};
+use crate::domain::contract::codes::NewCodes;
 use crate::domain::effect::{Effect, MessageKind};
 use crate::http::testing::{Answer, TestApi};
+use crate::time::DAY;
 
 const EMAIL: &str = "ada@hill.example";
 const PASSWORD: &str = "correct horse";
@@ -100,6 +102,36 @@ async fn network_create_says_what_is_wrong() {
     let mut config = TestApi::config();
     config.auth.signup = Signup::Closed;
     TestApi::with_config(config).post("/auth/network-create", sign_up()).await.golden(200, "closed");
+}
+
+#[tokio::test]
+async fn a_balance_code_given_at_sign_up_stands_in_for_the_free_grant_and_a_bad_one_is_ignored() {
+    let api = TestApi::new();
+    let new = NewCodes {
+        count: 1,
+        bytes: 1 << 40,
+        net_revenue: 5,
+        duration: DAY,
+        purchase_event_id: None,
+        purchase_record: String::new(),
+        purchase_email: String::new(),
+    };
+    let code = api.state.ledger.create_codes(new).await.unwrap().unwrap().pop().unwrap();
+    let with_code = json!({"terms": true, "balance_code": code.secret.as_str()});
+    let good = api.post("/auth/network-create", with_code.clone()).from("127.0.0.1:9").await.expect(200);
+    // The second one comes too late.
+    let late = api.post("/auth/network-create", with_code).from("127.0.0.1:9").await.expect(200);
+    let bad = json!({"terms": true, "balance_code": "no such code"});
+    let bad = api.post("/auth/network-create", bad).from("127.0.0.1:9").await.expect(200);
+    for (created, is_paid) in [(good, true), (late, false), (bad, false)] {
+        let token = created["network"]["by_jwt"].as_str().unwrap();
+        let view = api.get("/subscription/balance").token(token).await.expect(200);
+        let balances = view["active_transfer_balances"].as_array().unwrap();
+        assert_eq!(balances.len(), 1);
+        assert_eq!(balances[0]["paid"], is_paid);
+        let codes = api.get("/account/balance-codes").token(token).await.expect(200);
+        assert_eq!(codes["balance_codes"].as_array().unwrap().len(), usize::from(is_paid));
+    }
 }
 
 #[tokio::test]
