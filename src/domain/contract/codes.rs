@@ -425,7 +425,7 @@ impl State {
         for_each(store, &PENDING_CODES, None, PAGE, |network, pending| self.redeem_pending(network, &pending))
     }
 
-    /// What can be redeemed, for tests.
+    /// A code by its id.
     #[cfg(test)]
     pub(super) fn code_by_id(&self, id: RecordId) -> Option<&BalanceCode> {
         self.codes.by_hash.get(self.codes.by_id.get(&id)?)

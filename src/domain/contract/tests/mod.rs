@@ -1,8 +1,13 @@
 //! The ledger as its callers see it, and its state machine against tables and a plain model.
 
+mod codes;
 mod companions;
+mod disputes;
+mod grants;
 mod ledger;
 mod model;
+mod money;
+mod payouts;
 mod reference;
 mod streams;
 mod sweeper;
@@ -24,7 +29,7 @@ use crate::domain::error::DomainError;
 use crate::domain::provide::{PROVIDE_SETS, ProvideSet};
 use crate::domain::testing::{TestDomain, client_record, id};
 use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
-use crate::store::Store;
+use crate::store::{Store, Version};
 use crate::time::Timestamp;
 use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContract, ProvideMode, StoredContract};
 
@@ -86,6 +91,13 @@ impl World {
 
     pub(super) async fn available(&self, client: u8) -> i64 {
         self.ledger.balance(id(network_of(client))).await.unwrap().available_bytes
+    }
+
+    /// Which commit wrote every row that begins so.
+    pub(super) fn commit_of(&self, prefix: Vec<u8>) -> Option<Version> {
+        let rows = self.domain.store.scan(&prefix, None, 1000).unwrap();
+        let first = rows.first().map(|(_, row)| row.version);
+        first.filter(|version| rows.iter().all(|(_, row)| row.version == *version))
     }
 
     pub(super) async fn provided(&self, client: u8) -> i64 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::close::Report;
 use super::super::create::{NewContract, Payment};
+use super::money::Money;
 use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
 use crate::time::Timestamp;
 
@@ -76,6 +77,7 @@ pub(super) struct Reference {
     pub(super) contracts: Vec<Contract>,
     /// Bytes and revenue provided, bytes used.
     pub(super) credits: BTreeMap<NetworkId, (i64, i64, i64)>,
+    pub(super) money: Money,
     /// Bytes relayed, and when last.
     traffic: BTreeMap<(ClientId, ClientId), (u64, Timestamp)>,
 }
@@ -93,7 +95,8 @@ pub(super) enum Closed {
 impl Reference {
     pub(super) fn new(now: Timestamp) -> Self {
         let (buckets, contracts) = (Vec::new(), Vec::new());
-        Self { now, started: now, buckets, contracts, credits: BTreeMap::new(), traffic: BTreeMap::new() }
+        let (credits, money, traffic) = (BTreeMap::new(), Money::default(), BTreeMap::new());
+        Self { now, started: now, buckets, contracts, credits, money, traffic }
     }
 
     /// What a restart forgets.
@@ -224,6 +227,17 @@ impl Reference {
             return;
         }
         self.settle(id, (source.used + destination.used) / 2);
+    }
+
+    /// The operator's word on a dispute: `Err(true)` for a contract that is open, `Err(false)` for one that is settled.
+    pub(super) fn resolve(&mut self, id: ContractId, party: usize) -> Result<i64, bool> {
+        let contract = self.contracts.iter().find(|contract| contract.id == id).unwrap();
+        if contract.is_settled || contract.is_open() {
+            return Err(contract.is_open());
+        }
+        let used = contract.votes[party].unwrap().used;
+        self.settle(id, used);
+        Ok(used)
     }
 
     fn settle(&mut self, id: ContractId, used: i64) {

@@ -69,6 +69,13 @@ impl Machine {
         self.settled(contract)
     }
 
+    /// Makes durable what changed.
+    pub(super) async fn commit(&mut self, store: &dyn Store) {
+        if let Some(commit) = self.state.take_commit() {
+            store.commit(commit).await.unwrap();
+        }
+    }
+
     pub(super) fn settled(&self, contract: ContractId) -> Option<i64> {
         let settled = self.state.changes.settled.iter().find(|settled| settled.contract_id == contract)?;
         Some(settled.used_bytes)
