@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::address_range::AddressRange;
+use super::contracts::Dispute;
 use super::mail::MailMode;
 use super::tls::TlsMode;
 
@@ -91,6 +92,11 @@ impl Complaints {
             relay.keepalive < relay.read_timeout,
             "relay.read_timeout",
             "must be longer than relay.keepalive, or idle transports are closed",
+        );
+        self.unless(
+            relay.contract_gate || config.contracts.dispute == Dispute::Average,
+            "contracts.dispute",
+            "must be \"average\" while relay.contract_gate is off: the relay then counts only a part",
         );
         self.lasting(relay.write_timeout, "relay.write_timeout");
         self.lasting(relay.auth_timeout, "relay.auth_timeout");
@@ -237,6 +243,11 @@ mod tests {
         assert_eq!(keys(|config| config.relay.outbox_bytes = ByteSize(100)), ["relay.outbox_bytes"]);
         assert_eq!(keys(|config| config.relay.resident_linger = Duration::ZERO), ["relay.peer_grace"]);
         assert_eq!(keys(|config| config.relay.peer_grace = Duration::from_secs(30)), ["relay.peer_grace"]);
+        let uncounted = |config: &mut Config| {
+            config.relay.contract_gate = false;
+            config.contracts.dispute = Dispute::Relay;
+        };
+        assert_eq!(keys(uncounted), ["contracts.dispute"]);
         assert_eq!(keys(|config| config.tls.mode = TlsMode::Files), ["tls.certificate", "tls.key"]);
         assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);

@@ -67,9 +67,3 @@ impl Operation for CreatePaymentId {
         Ok(Some(payment_id))
     }
 }
-
-/// The network behind what a store reports: a payment id, or from older apps the network's own id.
-pub fn payer(tx: &mut Tx<'_>, reported: &RecordId) -> Result<NetworkId, DomainError> {
-    let known = tx.get(&PAYMENT_IDS, reported)?;
-    Ok(known.map_or(NetworkId::new(*reported.as_bytes()), |payment| payment.network_id))
-}

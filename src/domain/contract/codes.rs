@@ -193,11 +193,24 @@ pub enum CodeRefusal {
     TooMany,
 }
 
+/// The balance that a code gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedeemedBalance {
+    /// Names it.
+    pub balance_id: BalanceId,
+    /// Usable from here.
+    pub start_time: Timestamp,
+    /// Until just before here.
+    pub end_time: Timestamp,
+    /// Its size.
+    pub bytes: i64,
+}
+
 /// How redeeming ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedeemOutcome {
     /// The caller has the balance.
-    Redeemed(BalanceCode),
+    Redeemed(RedeemedBalance),
     /// No such code, or it is redeemed or cancelled.
     Unknown,
     /// Somebody was faster, by a moment.
@@ -356,7 +369,7 @@ impl State {
     }
 
     /// Claims a code for a network and gives the balance: one step. `None` when it cannot be redeemed.
-    pub(super) fn redeem(&mut self, network: NetworkId, secret: &Secret) -> Option<BalanceCode> {
+    pub(super) fn redeem(&mut self, network: NetworkId, secret: &Secret) -> Option<RedeemedBalance> {
         let hash = secret.hash();
         let code = self.codes.redeemable(&hash)?.clone();
         // The code's own end is not asked: an old one gives its full duration.
@@ -365,17 +378,17 @@ impl State {
             Balance { start_bytes: code.bytes, bytes: code.bytes, net_revenue: code.net_revenue, ..Balance::default() };
         let balance_id = self.grant(network, start_time, end_time, balance)?;
         let redemption = Redemption { network_id: network, balance_id, time: self.now, secret: secret.clone() };
-        let code = BalanceCode { start_time, end_time, redemption: Some(redemption), ..code };
-        self.put_code(hash, code.clone());
-        Some(code)
+        let bytes = code.bytes;
+        self.put_code(hash, BalanceCode { start_time, end_time, redemption: Some(redemption), ..code });
+        Some(RedeemedBalance { balance_id, start_time, end_time, bytes })
     }
 
     fn redeem_pending(&mut self, network: NetworkId, pending: &PendingCode) {
         let made_at = pending.create_time;
-        if let Some(BalanceCode { redemption: Some(redemption), .. }) = self.redeem(network, &pending.secret)
+        if let Some(redeemed) = self.redeem(network, &pending.secret)
             && !self.has_period(network, Periodic::Free, made_at)
         {
-            let marker = GrantMarker { period: made_at.day_number(), balance_id: redemption.balance_id };
+            let marker = GrantMarker { period: made_at.day_number(), balance_id: redeemed.balance_id };
             self.mark_period(network, Periodic::Free, marker);
         }
         self.changes.delete(&PENDING_CODES, &network);

@@ -1,4 +1,4 @@
-//! Contracts: bounded permission to transfer, paid from a balance.
+//! Contracts: bounded permission to transfer, paid from a balance; where balances come from, and what is earned.
 //!
 //! The [`Ledger`] owns balances and contracts. Memory decides, one task writes: what arrives while a commit is on its
 //! way to the disk forms the next batch, and nobody is answered before the batch that holds their change is durable.

@@ -125,14 +125,14 @@ impl From<RedeemOutcome> for RedeemResult {
     fn from(outcome: RedeemOutcome) -> Self {
         let refused = |message: &str| Self { error: Some(message.into()), ..Self::default() };
         match outcome {
-            RedeemOutcome::Redeemed(code) => {
-                let transfer_balance = code.redemption.map(|redemption| RedeemedBalance {
-                    transfer_balance_id: redemption.balance_id,
-                    start_time: code.start_time,
-                    end_time: code.end_time,
-                    balance_byte_count: code.bytes,
-                });
-                Self { transfer_balance, ..Self::default() }
+            RedeemOutcome::Redeemed(balance) => {
+                let transfer_balance = RedeemedBalance {
+                    transfer_balance_id: balance.balance_id,
+                    start_time: balance.start_time,
+                    end_time: balance.end_time,
+                    balance_byte_count: balance.bytes,
+                };
+                Self { transfer_balance: Some(transfer_balance), ..Self::default() }
             }
             RedeemOutcome::Unknown => refused(UNKNOWN),
             RedeemOutcome::AlreadyRedeemed => refused(REDEEMED),

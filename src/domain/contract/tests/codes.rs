@@ -139,7 +139,7 @@ async fn a_code_whose_balance_is_taken_back_is_no_longer_listed() {
     let world = World::new(0).await;
     let code = make(&world).await;
     let RedeemOutcome::Redeemed(redeemed) = redeem(&world, CONSUMER, &code).await else { panic!() };
-    assert!(world.ledger.claw_back(redeemed.redemption.unwrap().balance_id).await.unwrap());
+    assert!(world.ledger.claw_back(redeemed.balance_id).await.unwrap());
     assert!(world.ledger.redeemed_codes(network(CONSUMER)).await.unwrap().is_empty());
     assert_eq!(redeem(&world, CONSUMER, &code).await, RedeemOutcome::Unknown);
 }

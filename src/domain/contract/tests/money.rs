@@ -279,7 +279,7 @@ impl Run {
         let redeemed = self.state.redeem(by, &code.secret);
         assert_eq!(redeemed.is_some(), code.redeemed.is_none() && !code.is_cancelled, "{code:?}");
         let Some(redeemed) = redeemed else { return };
-        let (now, id) = (self.state.now, redeemed.redemption.unwrap().balance_id);
+        let (now, id) = (self.state.now, redeemed.balance_id);
         self.reference.bucket(id, by, (now, now + code.lasts), (code.bytes, code.revenue));
         self.reference.money.codes[at].redeemed = Some(id);
     }
