@@ -25,20 +25,6 @@ impl Ledger {
     pub async fn resolve(&self, contract: ContractId, party: Party) -> Result<Result<i64, ResolveError>, DomainError> {
         self.run(move |state| state.resolve(contract, party)).await
     }
-
-    /// Every contract in dispute, with what source and destination counted, at most `limit`.
-    pub async fn disputes(&self, limit: usize) -> Result<Vec<(ContractId, [i64; 2])>, DomainError> {
-        self.run(move |state| {
-            let disputed = state.contracts.iter().filter(|(_, contract)| contract.record.dispute_time.is_some());
-            let counts = |vote: &Option<super::record::Vote>| vote.map_or(0, |vote| vote.used_bytes);
-            let mut found: Vec<_> =
-                disputed.map(|(id, contract)| (*id, contract.record.votes.each_ref().map(counts))).collect();
-            found.sort_unstable();
-            found.truncate(limit);
-            found
-        })
-        .await
-    }
 }
 
 impl State {
