@@ -1,20 +1,21 @@
-//! Amounts of money: US dollars, counted in billionths of a cent, so that a share of a cent per byte is still a number.
+//! Amounts of money: US dollars, counted in billionths, so that a share of a cent per byte is still a number. The API
+//! calls the unit nano-cents.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An amount in nano-cents; written in dollars.
+/// An amount in what the API calls nano-cents, a billionth of a dollar; written in dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NanoCents(pub i64);
 
 /// Nano-cents in a dollar.
-const PER_DOLLAR: i64 = 100_000_000_000;
+const PER_DOLLAR: i64 = 1_000_000_000;
 
 /// Digits behind the point that a nano-cent has.
-const DECIMALS: usize = 11;
+const DECIMALS: usize = 9;
 
 impl FromStr for NanoCents {
     type Err = String;
@@ -54,18 +55,17 @@ mod tests {
 
     #[test]
     fn dollars_are_read_exactly_and_nothing_else_is() {
-        for (text, amount) in [("0", 0), ("12", 12 * PER_DOLLAR), ("4.99", 499_000_000_000), ("0.00000000001", 1)] {
+        for (text, amount) in [("0", 0), ("12", 12 * PER_DOLLAR), ("4.99", 4_990_000_000), ("0.000000001", 1)] {
             assert_eq!(text.parse(), Ok(NanoCents(amount)), "{text}");
         }
-        for wrong in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "$4", "0.000000000001", "92233721", " 1"] {
+        for wrong in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", "$4", "0.0000000001", "9223372037", " 1"] {
             assert!(wrong.parse::<NanoCents>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn amounts_are_written_with_as_many_digits_as_they_need() {
-        for (amount, text) in [(0, "0.00"), (499_000_000_000, "4.99"), (1, "0.00000000001"), (-50_000_000_000, "-0.50")]
-        {
+        for (amount, text) in [(0, "0.00"), (4_990_000_000, "4.99"), (1, "0.000000001"), (-500_000_000, "-0.50")] {
             assert_eq!(NanoCents(amount).to_string(), text);
         }
     }

@@ -68,13 +68,17 @@ async fn the_same_commands_work_beside_a_server_and_without_one() {
         answer(&data, &["balance", "grant", "hilltop-lab", "2GiB", "--days", "7", "--pro", "--revenue", "4.99"]);
     let balance = answer(&data, &["balance", "show", "hilltop-lab"]);
     assert_eq!(balance["balances"][0]["balance_id"], granted["balance_id"]);
-    assert_eq!(balance["balances"][0]["net_revenue"], 499_000_000_000i64);
+    assert_eq!(balance["balances"][0]["net_revenue"], 4_990_000_000i64);
     for (arguments, title) in [
         (&["client", "list", "hilltop-lab"][..], "CLIENT"),
         (&["session", "list", "hilltop-lab"], "SESSION"),
         (&["balance", "show", "hilltop-lab"], "network"),
         (&["contract", "list", "--state", "open"], "CONTRACT"),
         (&["contract", "sweep"], "contracts settled: 0"),
+        (&["balance-code", "create", "1GiB", "--count", "2"], "ID"),
+        (&["balance-code", "list"], "ID"),
+        (&["payout", "plan"], "planned"),
+        (&["payout", "list", "--state", "planned"], "PAYMENT"),
         (&["provider", "list"], "CLIENT"),
         (&["stats", "recount", "--fix"], "days"),
     ] {
@@ -91,6 +95,10 @@ async fn the_same_commands_work_beside_a_server_and_without_one() {
     assert_eq!(answer(&data, &["network", "show", "hilltop-lab"]), shown);
     let without_server = answer(&data, &["balance", "show", "hilltop-lab"]);
     assert_eq!(without_server, balance);
+    let codes = answer(&data, &["balance-code", "list"]);
+    assert_eq!(codes["codes"].as_array().unwrap().len(), 2);
+    let code = codes["codes"][0]["code_id"].as_str().unwrap();
+    assert_eq!(admin(&data, &["balance-code", "cancel", code]).1, format!("cancelled code {code}\n"));
     let ended = granted["balance_id"].as_str().unwrap();
     assert_eq!(admin(&data, &["balance", "claw-back", ended]).1, format!("ended balance {ended}\n"));
     assert_eq!(answer(&data, &["balance", "show", "hilltop-lab"])["is_pro"], false);

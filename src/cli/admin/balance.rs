@@ -39,6 +39,8 @@ fn show(balance: &ShownBalance) -> String {
         ("used", bytes(balance.used_bytes)),
         ("provided", bytes(balance.provided_bytes)),
         ("earned, USD", balance.provided_revenue.to_string()),
+        ("paid out", bytes(balance.paid_bytes)),
+        ("paid out, USD", balance.paid_revenue.to_string()),
         ("pro", yes_no(balance.is_pro)),
     ]);
     let rows = balance.balances.iter().map(|bucket| {

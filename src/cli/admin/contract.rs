@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::desk::Desk;
 use super::show::{bytes, details, or_dash, page, table};
 use crate::http::admin::contract::{
-    ContractState, Contracts, End, ListContracts, ShowContract, ShownContract, SweepContracts,
+    ContractState, Contracts, End, ListContracts, ResolveContract, ShowContract, ShownContract, SweepContracts,
 };
 
 /// The commands on contracts.
@@ -17,6 +17,8 @@ pub enum Contract {
     Show(ShowContract),
     /// Settle every contract that is due now
     Sweep(SweepContracts),
+    /// Settle a disputed contract at the count of one of its ends
+    Resolve(ResolveContract),
 }
 
 impl Contract {
@@ -25,6 +27,10 @@ impl Contract {
         match self {
             Self::List(command) => desk.run(command, list).await,
             Self::Show(command) => desk.run(command, show).await,
+            Self::Resolve(command) => {
+                let line = |id, used| format!("settled contract {id} at {used}");
+                desk.run(command, |resolved| line(resolved.contract_id, bytes(resolved.used_bytes))).await
+            }
             Self::Sweep(command) => desk.run(command, |swept| format!("contracts settled: {}", swept.settled)).await,
         }
     }

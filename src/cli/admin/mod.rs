@@ -10,10 +10,12 @@ use crate::config::load::{self, Sources};
 use crate::http::admin::status::ShowStatus;
 
 mod balance;
+mod balance_code;
 mod client;
 mod contract;
 mod desk;
 mod network;
+mod payout;
 mod provider;
 mod session;
 mod show;
@@ -55,7 +57,13 @@ enum Group {
     /// Show, grant and claw back balances
     #[command(subcommand)]
     Balance(balance::Balance),
-    /// List, show and sweep contracts
+    /// Make, list and cancel balance codes
+    #[command(subcommand)]
+    BalanceCode(balance_code::BalanceCode),
+    /// Plan, list and settle payments to networks
+    #[command(subcommand)]
+    Payout(payout::Payout),
+    /// List, show, sweep and resolve contracts
     #[command(subcommand)]
     Contract(contract::Contract),
     /// List the connected providers
@@ -84,6 +92,8 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Client(command) => command.run(&desk).await,
             Group::Session(command) => command.run(&desk).await,
             Group::Balance(command) => command.run(&desk).await,
+            Group::BalanceCode(command) => command.run(&desk).await,
+            Group::Payout(command) => command.run(&desk).await,
             Group::Contract(command) => command.run(&desk).await,
             Group::Provider(command) => command.run(&desk).await,
             Group::Stats(command) => command.run(&desk).await,

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Command, find_network, not_found, route};
 use crate::config::units::ByteSize;
-use crate::domain::balance::BalanceBucket;
-use crate::domain::contract::record::Balance;
+use crate::domain::balance::{BalanceBucket, Market};
+use crate::domain::contract::grants::{GrantOnce, GrantOutcome, Sku};
 use crate::domain::money::NanoCents;
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
-use crate::ids::{BalanceId, NetworkId};
+use crate::ids::{BalanceId, NetworkId, RecordId};
 use crate::time::{DAY, Timestamp};
 
 /// Longest life of a granted balance, in days.
@@ -46,6 +46,10 @@ pub struct ShownBalance {
     pub provided_bytes: i64,
     /// What it has earned by providing, in nano-cents.
     pub provided_revenue: NanoCents,
+    /// Those of the provided bytes that were paid out.
+    pub paid_bytes: i64,
+    /// What was paid out for them, in nano-cents.
+    pub paid_revenue: NanoCents,
     /// Whether it is Pro.
     pub is_pro: bool,
     /// What can be spent now, soonest end first.
@@ -99,6 +103,8 @@ impl Command for ShowBalance {
             used_bytes: view.used_bytes,
             provided_bytes: view.provided_bytes,
             provided_revenue: NanoCents(view.provided_revenue),
+            paid_bytes: view.paid_bytes,
+            paid_revenue: NanoCents(view.paid_revenue),
             is_pro: view.is_pro,
             balances: view.buckets.into_iter().map(ShownBucket::from).collect(),
         })
@@ -121,6 +127,9 @@ pub struct GrantBalance {
     /// What was paid for it, in dollars; providers share it per byte
     #[arg(long, value_name = "USD", default_value = "0")]
     pub revenue: NanoCents,
+    /// Names the occasion; a second time with the same name gives nothing
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
 }
 
 /// A new balance.
@@ -142,17 +151,36 @@ impl Command for GrantBalance {
 
     async fn run(self, state: &ApiState) -> Result<GrantedBalance, ApiError> {
         let (network_id, _) = find_network(state, &self.network)?;
-        let empty = || ApiError::bad_request("a balance holds between 1 byte and 8 EiB; give another size");
+        let empty =
+            || ApiError::bad_request("a balance holds between 1 byte and 8 EiB, and a key 1 to 256 bytes; give others");
         let bytes = i64::try_from(self.bytes.0).map_err(|_| empty())?;
         if self.revenue.0 < 0 {
             return Err(ApiError::bad_request("the revenue behind a balance is at least 0 dollars"));
         }
         let start = state.now();
         let end_time = start + Duration::from_secs(u64::from(self.days.clamp(1, MAX_DAYS)) * DAY.as_secs());
-        let balance =
-            Balance { start_bytes: bytes, bytes, net_revenue: self.revenue.0, is_pro: self.pro, ..Balance::default() };
-        let granted = state.ledger.grant(network_id, start, end_time, balance).await?;
-        let balance_id = granted.ok_or_else(empty)?;
+        let grant = GrantOnce {
+            network_id,
+            sku: Sku::Data,
+            market: Market::Manual,
+            key: self.key.unwrap_or_else(|| format!("operator/{}", RecordId::new(rand::random()))),
+            start,
+            end: end_time,
+            bytes,
+            revenue: self.revenue.0,
+            is_pro: self.pro,
+        };
+        let given = match state.ledger.grant_once(grant).await? {
+            GrantOutcome::Granted(given) => given,
+            GrantOutcome::Already(given) => {
+                return Err(ApiError::bad_request(format!(
+                    "this was given to network {} before; use another --key",
+                    given.network_id
+                )));
+            }
+            GrantOutcome::Malformed => return Err(empty()),
+        };
+        let balance_id = given.balance_id.ok_or_else(empty)?;
         Ok(GrantedBalance { balance_id, network_id, bytes, end_time })
     }
 }

@@ -1,4 +1,4 @@
-//! Contracts without an outcome: list, show, sweep.
+//! Contracts without an outcome: list, show, sweep, resolve.
 
 use axum::Router;
 use clap::{Args, ValueEnum};
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Command, PAGE_MAX, cut, find_network, mode_words, not_found, route};
 use crate::domain::contract::list::{ContractQuery, PendingContract};
 use crate::domain::contract::record::{Party, Side};
+use crate::domain::contract::resolve::ResolveError;
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
 use crate::ids::{BalanceId, ClientId, ContractId, NetworkId};
@@ -15,7 +16,11 @@ use crate::wire::messages::ProvideMode;
 
 /// The commands of this file.
 pub fn routes() -> Router<ApiState> {
-    Router::new().merge(route::<ListContracts>()).merge(route::<ShowContract>()).merge(route::<SweepContracts>())
+    Router::new()
+        .merge(route::<ListContracts>())
+        .merge(route::<ShowContract>())
+        .merge(route::<SweepContracts>())
+        .merge(route::<ResolveContract>())
 }
 
 /// A state of a contract without an outcome.
@@ -197,5 +202,54 @@ impl Command for SweepContracts {
 
     async fn run(self, state: &ApiState) -> Result<Swept, ApiError> {
         Ok(Swept { settled: state.ledger.sweep().await? })
+    }
+}
+
+/// Settles a disputed contract at what one of its ends has counted, instead of the average.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct ResolveContract {
+    /// The contract
+    pub contract_id: ContractId,
+    /// Whose count is right
+    #[arg(value_enum)]
+    pub party: ChosenParty,
+}
+
+/// An end of a contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChosenParty {
+    /// The sender.
+    Source,
+    /// The receiver.
+    Destination,
+}
+
+/// A dispute that was resolved.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The contract.
+    pub contract_id: ContractId,
+    /// Bytes it counts for.
+    pub used_bytes: i64,
+}
+
+impl Command for ResolveContract {
+    const PATH: &'static str = "/contract/resolve";
+    type Answer = Resolved;
+
+    async fn run(self, state: &ApiState) -> Result<Resolved, ApiError> {
+        let contract_id = self.contract_id;
+        let party = match self.party {
+            ChosenParty::Source => Party::Source,
+            ChosenParty::Destination => Party::Destination,
+        };
+        match state.ledger.resolve(contract_id, party).await? {
+            Ok(used_bytes) => Ok(Resolved { contract_id, used_bytes }),
+            Err(refusal @ ResolveError::NotFound(_)) => Err(not_found(format!(
+                "{refusal}; `warren admin contract list --state disputed` shows what can be resolved"
+            ))),
+            Err(refusal) => Err(ApiError::bad_request(refusal.to_string())),
+        }
     }
 }

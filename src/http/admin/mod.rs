@@ -24,9 +24,11 @@ use crate::ids::NetworkId;
 use crate::wire::messages::ProvideMode;
 
 pub mod balance;
+pub mod balance_code;
 pub mod client;
 pub mod contract;
 pub mod network;
+pub mod payout;
 pub mod provider;
 pub mod session;
 pub mod stats;
@@ -58,6 +60,8 @@ pub fn router(state: ApiState) -> Router {
         .merge(client::routes())
         .merge(session::routes())
         .merge(balance::routes())
+        .merge(balance_code::routes())
+        .merge(payout::routes())
         .merge(contract::routes())
         .merge(provider::routes())
         .merge(stats::routes())

@@ -97,13 +97,13 @@ async fn a_granted_balance_can_be_spent_until_it_is_clawed_back() {
     let network = api.user.network_id.to_string();
     let show = || async { api.post("/balance/show", json!({"network": network})).await.expect(200) };
     let before = show().await;
-    let grant = json!({"network": network, "bytes": "2GiB", "days": 3, "pro": true, "revenue": 499_000_000_000i64});
+    let grant = json!({"network": network, "bytes": "2GiB", "days": 3, "pro": true, "revenue": 4_990_000_000i64});
     let granted = api.post("/balance/grant", grant).await.expect(200);
     let after = show().await;
     let bytes = |shown: &serde_json::Value| shown["available_bytes"].as_i64().unwrap();
     assert_eq!((bytes(&after) - bytes(&before), &after["is_pro"]), (2 << 30, &json!(true)));
     let balance = after["balances"].as_array().unwrap().iter().find(|one| one["balance_id"] == granted["balance_id"]);
-    assert_eq!(balance.unwrap()["net_revenue"], 499_000_000_000i64);
+    assert_eq!(balance.unwrap()["net_revenue"], 4_990_000_000i64);
     assert_eq!(granted["end_time"], "2026-02-06T04:05:06Z");
 
     let back = json!({"balance_id": granted["balance_id"]});
@@ -191,4 +191,105 @@ async fn a_recount_tells_what_differs_and_mends_it_when_told_to() {
     assert!(difference["stored"].as_str().unwrap().contains("bytes: 5"), "{difference}");
     assert_eq!(recount(json!({"fix": true})).await.expect(200)["fixed_count"], 1);
     assert_eq!(recount(json!({})).await.expect(200), clean);
+}
+
+#[tokio::test]
+async fn a_key_names_an_occasion_that_gives_once() {
+    let api = api();
+    let grant = || {
+        let grant = json!({"network": api.user.network_id, "bytes": "2GiB", "days": 3, "pro": false, "revenue": 0, "key": "fair"});
+        api.post("/balance/grant", grant)
+    };
+    grant().await.expect(200);
+    let refused = grant().await.expect(400);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("--key"), "{refused}");
+}
+
+#[tokio::test]
+async fn balance_codes_are_made_listed_without_their_letters_and_cancelled() {
+    let api = api();
+    let create =
+        json!({"bytes": "1TiB", "count": 2, "days": 365, "revenue": 5_000_000_000i64, "purchase": "fair", "email": ""});
+    let made = api.post("/balance-code/create", create.clone()).await.expect(200);
+    let [first, second] = [0, 1].map(|at| made["codes"][at].clone());
+    assert_eq!(first["secret"].as_str().unwrap().len(), 26);
+    api.post("/balance-code/create", create).await.expect(400);
+    let secret = second["secret"].as_str().unwrap();
+    api.state.ledger.redeem_code(api.user.network_id, secret).await.unwrap();
+
+    let listed = api.post("/balance-code/list", json!({"limit": 1})).await;
+    assert!(!listed.text.contains(secret));
+    let listed = listed.expect(200);
+    assert_eq!((&listed["codes"][0]["code_id"], &listed["is_more"]), (&second["code_id"], &json!(true)));
+    assert_eq!(listed["codes"][0]["network_id"], api.user.network_id.to_string());
+
+    let cancel = |code: &serde_json::Value| api.post("/balance-code/cancel", json!({"code_id": code["code_id"]}));
+    assert_eq!(cancel(&first).await.expect(200).get("ended_balance_id"), None);
+    let ended = cancel(&second).await.expect(200);
+    assert_eq!(ended["ended_balance_id"], listed["codes"][0]["balance_id"]);
+    cancel(&second).await.expect(400);
+    let unknown = json!({"code_id": api.user.network_id});
+    let refused = api.post("/balance-code/cancel", unknown).await.expect(404);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("balance-code list"));
+    let none = json!({"bytes": "0B", "count": 1, "days": 1, "revenue": 0, "email": ""});
+    api.post("/balance-code/create", none).await.expect(400);
+}
+
+#[tokio::test]
+async fn payments_are_planned_recorded_completed_or_cancelled() {
+    let api = api();
+    let network = api.user.network_id;
+    let plan = || api.post("/payout/plan", json!({"minimum": 1_000_000_000, "per_gib": 500_000_000}));
+    let list = |filter: serde_json::Value| {
+        let mut body = json!({"limit": 10, "network": network});
+        body.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
+        api.post("/payout/list", body)
+    };
+    api.state.ledger.earn(network, 1 << 30, 499_999_999).await;
+    assert_eq!(plan().await.expect(200)["payments"], 0, "not a dollar yet");
+    api.state.ledger.earn(network, 1 << 30, 1).await;
+    let planned = plan().await.expect(200);
+    assert_eq!(
+        (&planned["payments"], &planned["amount"], &planned["left"]),
+        (&json!(1), &json!(1_500_000_000), &json!(0))
+    );
+    let payment = list(json!({"state": "planned"})).await.expect(200)["payments"][0].clone();
+    assert_eq!((&payment["bonus"], &payment["bytes"]), (&json!(1_000_000_000), &json!(2i64 << 30)));
+
+    let id = &payment["payment_id"];
+    let named = json!({"payment_id": id, "tx": "5wHu"});
+    api.post("/payout/complete", named.clone()).await.expect(400);
+    let record = json!({"payment_id": id, "reference": "transfer 7", "token": "USDC", "address": "", "chain": "SOL"});
+    assert_eq!(api.post("/payout/record", record).await.expect(200)["state"], "recorded");
+    assert_eq!(api.post("/payout/complete", named.clone()).await.expect(200)["state"], "completed");
+    assert_eq!(list(json!({"state": "completed"})).await.expect(200)["payments"][0]["tx_hash"], "5wHu");
+    let refused = api.post("/payout/cancel", named).await.expect(404);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("payout list"));
+    let shown = api.post("/balance/show", json!({"network": network})).await.expect(200);
+    assert_eq!((&shown["paid_bytes"], &shown["paid_revenue"]), (&json!(2i64 << 30), &json!(500_000_000)));
+
+    api.state.ledger.earn(network, 1 << 30, 1_000_000_000).await;
+    plan().await.expect(200);
+    let open = list(json!({"state": "planned"})).await.expect(200)["payments"][0]["payment_id"].clone();
+    assert_eq!(api.post("/payout/cancel", json!({"payment_id": open})).await.expect(200)["state"], "cancelled");
+    assert_eq!(plan().await.expect(200)["payments"], 1, "unpaid again");
+}
+
+#[tokio::test]
+async fn a_dispute_is_resolved_to_one_count() {
+    let api = api();
+    for (party, used) in [("source", 0), ("destination", 64 << 20)] {
+        let contract = api.state.ledger.dispute(api.user.network_id).await;
+        let listed = api.post("/contract/list", json!({"limit": 10, "state": "disputed"})).await.expect(200);
+        assert_eq!(listed["contracts"][0]["contract_id"], contract.to_string());
+        let body = json!({"contract_id": contract, "party": party});
+        assert_eq!(api.post("/contract/resolve", body.clone()).await.expect(200)["used_bytes"], used);
+        let refused = api.post("/contract/resolve", body).await.expect(400);
+        let outcome = format!("dispute_resolved_to_{party}");
+        assert!(refused["error"]["message"].as_str().unwrap().contains(&outcome), "{refused}");
+    }
+    let unknown = json!({"contract_id": api.user.network_id, "party": "source"});
+    let refused = api.post("/contract/resolve", unknown).await.expect(404);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("--state disputed"), "{refused}");
+    api.post("/contract/resolve", json!({"contract_id": api.user.network_id, "party": "nobody"})).await.expect(400);
 }

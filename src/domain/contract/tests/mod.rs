@@ -19,7 +19,9 @@ use std::time::Duration;
 use prost::Message;
 
 use super::Ledger;
-use super::record::{Balance, Credit};
+use super::close::Report;
+use super::create::{NewContract, Payment};
+use super::record::{Balance, Credit, Side};
 use super::state::State;
 use crate::config::Config;
 use crate::config::contracts::Grant;
@@ -116,6 +118,25 @@ impl Ledger {
         balance: Balance,
     ) -> Result<Option<BalanceId>, DomainError> {
         self.run(move |state| state.grant(network, start, end, balance)).await
+    }
+
+    /// Makes a contract that `network` pays for, of which the source has counted nothing and the destination 64 MiB.
+    pub(crate) async fn dispute(&self, network: NetworkId) -> ContractId {
+        let dispute = move |state: &mut State| {
+            let new = NewContract {
+                source: Side { client_id: client(CONSUMER), network_id: network },
+                destination: Side { client_id: client(PROVIDER), network_id: id(77) },
+                transfer_bytes: 64 * MIB,
+                provide_mode: ProvideMode::Public,
+                payment: Payment::Source,
+            };
+            let made = state.create(&new).unwrap().contract_id;
+            for (party, acked) in [(CONSUMER, 0), (PROVIDER, 64 << 20)] {
+                state.close(client(party), made, Report { acked, unacked: 0, is_checkpoint: false }).unwrap();
+            }
+            made
+        };
+        self.run(dispute).await.unwrap()
     }
 
     /// Lets a network earn, as if it had carried something.
