@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tokio::runtime::Runtime;
 use warren::config::Config;
 use warren::config::geoip::GeoIp;
-use warren::domain::contract::record::{ARCHIVE, ArchiveBlob, ContractRecord, Payout, Settled, Side};
+use warren::domain::contract::record::{ARCHIVE, ArchiveBlob, ContractRecord, Outcome, Payout, Settled, Side};
 use warren::domain::effect::{Effect, EffectSink};
 use warren::domain::location::geoip::Geography;
 use warren::domain::presence::Presence;
@@ -57,10 +57,11 @@ fn settled(number: u64, consumers: u64, clock: &Clock) -> Settled {
         dispute_time: None,
         escrow: vec![(BalanceId::new([1; 16]), 1 << 20)],
         votes: [None, None],
+        stream: None,
     };
     let payouts = vec![Payout { balance_id: BalanceId::new([1; 16]), bytes: 1000, revenue: 10 }];
     let contract_id = ContractId::new(*client(3, number).as_bytes());
-    Settled { contract_id, contract, close_time: clock.now(), used_bytes: 1000, is_swept: false, payouts }
+    Settled { contract_id, contract, close_time: clock.now(), used_bytes: 1000, outcome: Outcome::Settled, payouts }
 }
 
 struct Bench {

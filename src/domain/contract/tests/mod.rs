@@ -129,6 +129,7 @@ impl Ledger {
                 transfer_bytes: 64 * MIB,
                 provide_mode: ProvideMode::Public,
                 payment: Payment::Source,
+                stream: None,
             };
             let made = state.create(&new).unwrap().contract_id;
             for (party, acked) in [(CONSUMER, 0), (PROVIDER, 64 << 20)] {

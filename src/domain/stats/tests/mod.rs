@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Stats;
-use crate::domain::contract::record::{ARCHIVE, ArchiveBlob, CONTRACTS, ContractRecord, Payout, Settled, Side};
+use crate::domain::contract::record::{
+    ARCHIVE, ArchiveBlob, CONTRACTS, ContractRecord, Outcome, Payout, Settled, Side,
+};
 use crate::domain::location::geoip::Geography;
 use crate::domain::presence::{Presence, PresenceEntry, PresenceGuard};
 use crate::domain::provide::{PROVIDE_SETS, ProvideSet};
@@ -136,5 +138,5 @@ pub(in crate::domain::stats) fn settled(
         Some(_) => vec![Payout { balance_id: id(1), bytes: used_bytes, revenue }],
         None => Vec::new(),
     };
-    Settled { contract_id, contract, close_time, used_bytes, is_swept: false, payouts }
+    Settled { contract_id, contract, close_time, used_bytes, outcome: Outcome::Settled, payouts }
 }

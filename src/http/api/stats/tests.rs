@@ -5,7 +5,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::domain::client::{CLIENTS, ClientRecord, NETWORK_CLIENTS};
-use crate::domain::contract::record::{ARCHIVE, ArchiveBlob, ContractRecord, Payout, Settled, Side};
+use crate::domain::contract::record::{ARCHIVE, ArchiveBlob, ContractRecord, Outcome, Payout, Settled, Side};
 use crate::domain::presence::{PresenceEntry, PresenceGuard};
 use crate::domain::provide::{PROVIDE_SETS, ProvideSet, RegisterProvide};
 use crate::domain::stats::providers::MAX_PROVIDERS;
@@ -62,7 +62,7 @@ async fn carry(api: &TestApi, provider: ClientId) {
         contract,
         close_time: api.state.now(),
         used_bytes: 1 << 30,
-        is_swept: false,
+        outcome: Outcome::Settled,
         payouts: vec![Payout { balance_id: BalanceId::new([1; 16]), bytes: 1 << 30, revenue: 1_500_000_000 }],
     };
     let blob = ArchiveBlob(vec![settled(1, contract(consumer, provider)), settled(2, contract(provider, consumer))]);
