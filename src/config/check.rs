@@ -180,7 +180,7 @@ impl Complaints {
     fn geoip(&mut self, config: &Config) {
         let geoip = &config.geoip;
         if !geoip.path.as_os_str().is_empty() {
-            self.file(&geoip.path, "geoip.path", "an MMDB file, or nothing");
+            self.file(&geoip.path, "geoip.path", "an MMDB file or a text table, or nothing");
         }
         for entry in &geoip.overrides {
             let range = &entry.range;
@@ -192,7 +192,12 @@ impl Complaints {
                 "geoip.overrides",
                 format!("holds country '{country}'; write two letters"),
             );
+            let is_point = is_point(entry.latitude, entry.longitude);
+            self.unless(is_point, "geoip.overrides", format!("has a point for '{range}' that is not on earth"));
         }
+        let server = &geoip.server;
+        let is_point = is_point(server.latitude, server.longitude);
+        self.unless(is_point, "geoip.server.latitude", "and longitude must be degrees on earth, or 0.0 and 0.0");
         let country = &geoip.default.country;
         let is_fine = country.is_empty() || is_country(country);
         self.unless(is_fine, "geoip.default.country", format!("is '{country}'; write two letters, or nothing"));
@@ -204,6 +209,10 @@ impl Complaints {
             self.unless(false, "telemetry.log_filter", format!("is '{filter}', which is not a filter: {error}"));
         }
     }
+}
+
+fn is_point(latitude: f64, longitude: f64) -> bool {
+    (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude)
 }
 
 fn is_country(text: &str) -> bool {
@@ -253,6 +262,7 @@ mod tests {
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);
         assert_eq!(keys(|config| config.auth.argon2_memory = ByteSize(100)), ["auth.argon2_memory"]);
         assert_eq!(keys(|config| config.geoip.default.country = "Germany".into()), ["geoip.default.country"]);
+        assert_eq!(keys(|config| config.geoip.server.latitude = 91.0), ["geoip.server.latitude"]);
         assert_eq!(keys(|config| config.geoip.path = "/nowhere".into()), ["geoip.path"]);
     }
 

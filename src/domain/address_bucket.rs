@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// An address masked to /29 (IPv4) or /56 (IPv6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressBucket(u128);
 
 impl AddressBucket {

@@ -33,3 +33,4 @@ pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
+pub mod vitals;

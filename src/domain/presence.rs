@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::address_bucket::AddressBucket;
+use super::vitals::Vitals;
 use crate::ids::{ClientId, ConnectionId, InstanceId, NetworkId};
 use crate::time::{Clock, Timestamp};
 
@@ -34,12 +35,14 @@ pub struct PresenceEntry {
 }
 
 /// A live transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     /// What the transport said of itself.
     pub entry: PresenceEntry,
     /// When it was attached.
     pub connect_time: Timestamp,
+    /// What it shows of its client's health.
+    pub vitals: Arc<Vitals>,
 }
 
 /// What is known of a client's connections since the server started.
@@ -108,7 +111,10 @@ impl Presence {
     /// Registers a transport until the guard is dropped.
     #[must_use = "dropping the guard ends the presence"]
     pub fn attach(self: &Arc<Self>, entry: PresenceEntry) -> PresenceGuard {
-        let connection = Connection { entry, connect_time: self.clock.now() };
+        let connect_time = self.clock.now();
+        let vitals = Arc::<Vitals>::default();
+        vitals.heard(connect_time);
+        let connection = Connection { entry, connect_time, vitals };
         self.state.write().insert(connection.clone());
         for listener in self.listeners() {
             listener.attached(&connection);
@@ -136,6 +142,16 @@ impl Presence {
     /// The live transports of a client, oldest first.
     pub fn connections(&self, client_id: ClientId) -> Vec<Connection> {
         self.state.read().clients.get(&client_id).map(|live| live.connections.clone()).unwrap_or_default()
+    }
+
+    /// Looks at the live transports of some clients, oldest first, without a copy. Clients without any are left out.
+    pub fn look_at(&self, client_ids: &[ClientId], mut look: impl FnMut(ClientId, &[Connection])) {
+        let state = self.state.read();
+        for client_id in client_ids {
+            if let Some(live) = state.clients.get(client_id) {
+                look(*client_id, &live.connections);
+            }
+        }
     }
 
     /// The connected clients of a network, derived ones included, in the order of their ids.

@@ -28,9 +28,14 @@ pub const PUBLIC: &[&str] = &[
     "POST /auth/password-reset",
     "POST /auth/password-set",
     "POST /auth/code-login",
+    "POST /network/find-providers",
     "POST /network/find-providers2",
+    "POST /network/create-provider-spec",
+    "POST /network/find-locations",
+    "POST /network/find-provider-locations",
     "GET /network/provider-locations",
     "GET /stats/last-90",
+    "GET /stats/providers-map",
     "GET /key/{clientId}",
 ];
 

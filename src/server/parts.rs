@@ -110,9 +110,10 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
         tasks.spawn(async move { driven.drive(stopped).await });
-        let (driven, stop) = (Arc::clone(&peers), stop.clone());
+        let (driven, watching, stop) = (Arc::clone(&peers), Arc::clone(&providers), stop.clone());
         let reaper = Reaper::new(Arc::clone(&service), Arc::clone(&presence));
         let chores = Chores::new(Arc::clone(&service), Arc::clone(&ledger));
         tasks.spawn(async move {
@@ -120,6 +121,7 @@ impl Parts {
                 () = driven.drive() => {}
                 () = reaper.drive() => {}
                 () = chores.drive() => {}
+                () = watching.drive() => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -139,9 +141,12 @@ impl Parts {
         Ok(Self { store, relay, ledger, stats, api, mail })
     }
 
-    /// Reads the address tables again; on an error the old ones stay in use.
+    /// Reads the address tables again; on an error the old ones stay in use. Providers move to where they are by the
+    /// new ones while others are served.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
-        self.api.providers.set_geography(Geography::open(&config.geoip)?);
+        let geography = Geography::open(&config.geoip)?;
+        let providers = Arc::clone(&self.api.providers);
+        tokio::task::spawn_blocking(move || providers.set_geography(geography));
         Ok(())
     }
 

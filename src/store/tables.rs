@@ -28,6 +28,9 @@
 //! | 66 | tombstones | day, client | `domain/client.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
+//! | 112 | network_reliability | network, day | `domain/provider/reports.rs` |
+//! | 113 | provider_histories | last byte of the client | `domain/provider/histories.rs` |
+//! | 114 | watched_blocks | | `domain/provider/histories.rs` |
 //! | 200 | balances | network, end, start, balance | `domain/contract/record.rs` |
 //! | 202 | contracts | contract | `domain/contract/record.rs` |
 //! | 203 | archive | hour, sequence | `domain/contract/record.rs` |

@@ -7,7 +7,7 @@ use crate::domain::effect::Effect;
 use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, REFERRAL_CODES, USERS};
 use crate::domain::operation::{Operation, Tx};
-use crate::domain::provider::blocked;
+use crate::domain::provider::{blocked, reports};
 use crate::domain::stats::ranking;
 use crate::domain::{api_key, client};
 use crate::ids::NetworkId;
@@ -55,6 +55,7 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     client::remove_all(tx, *network_id)?;
     blocked::remove_all(tx, *network_id)?;
     ranking::remove(tx, network_id)?;
+    reports::remove_all(tx, *network_id)?;
     tx.delete(&REFERRAL_CODES, &network.referral_code)?;
     for name in network.former_names.into_iter().chain([network.name]) {
         if tx.get(&NETWORK_NAMES, &name)?.is_some_and(|holder| holder.network_id == *network_id) {

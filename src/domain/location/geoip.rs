@@ -1,18 +1,19 @@
 //! Where an address is: the operator's own ranges first, then a table in a file, then a default.
 //!
-//! Everything works without any of them; an address is then simply nowhere, and so is one that a damaged table
-//! cannot answer for.
+//! The file is an MMDB or a text table; its beginning and end tell which. Everything works without any of them; an
+//! address is then simply nowhere, and so is one that a damaged table cannot answer for.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use maxminddb::Reader;
 use serde_json::Value;
 
-use super::place::Place;
+use super::place::{Coordinates, Place};
+use super::ranges::{Ranges, RangesError};
 use crate::config::address_range::AddressRange;
-use crate::config::geoip::GeoIp;
+use crate::config::geoip::{GeoIp, Override};
 
 /// What is known of an address.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +38,15 @@ pub struct NetworkKind {
 /// A setting of `[geoip]` that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum GeoIpError {
-    /// The file is not there or is no MMDB file.
+    /// The file cannot be read.
+    #[error("geoip.path: cannot read {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The file is a damaged MMDB file.
     #[error("geoip.path: cannot read {0} as an MMDB file: {1}")]
-    File(PathBuf, maxminddb::MaxMindDbError),
+    Mmdb(PathBuf, maxminddb::MaxMindDbError),
+    /// The file is neither an MMDB file nor a text table.
+    #[error("geoip.path: {0} is neither an MMDB file nor a table of start,end,CC: {1}")]
+    Text(PathBuf, RangesError),
     /// A range that is none.
     #[error("geoip.overrides: {0}")]
     Range(String),
@@ -52,35 +59,62 @@ pub enum GeoIpError {
 pub struct Geography {
     /// The operator's ranges, closest first.
     overrides: Vec<(AddressRange, Arc<Located>)>,
-    file: Option<Reader<Vec<u8>>>,
+    file: Option<Table>,
     fallback: Option<Arc<Located>>,
+    server: Option<Coordinates>,
 }
+
+enum Table {
+    Mmdb(Reader<Vec<u8>>),
+    Text(Ranges),
+}
+
+/// Begins the last section of an MMDB file.
+const MMDB_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
+
+/// How far from its end an MMDB file has the marker.
+const MMDB_TAIL: usize = 128 * 1024;
 
 impl Geography {
     /// Reads the tables that the settings name.
     pub fn open(config: &GeoIp) -> Result<Self, GeoIpError> {
-        let located = |key, country: &str, region: &str, city: &str| {
-            let place = Place::new(country, "", region, city).ok_or(GeoIpError::Country(key, country.into()))?;
-            Ok(Arc::new(Located { place, network: NetworkKind::default() }))
+        let place = |key, country: &str, region: &str, city: &str| {
+            Place::new(country, "", region, city).ok_or(GeoIpError::Country(key, country.into()))
         };
         let mut overrides = Vec::new();
         for entry in &config.overrides {
             let range = entry.range.parse().map_err(GeoIpError::Range)?;
-            let place = located("geoip.overrides", &entry.country, &entry.region, &entry.city)?;
-            overrides.push((range, place));
+            let Override { country, region, city, latitude, longitude, .. } = entry;
+            let place = place("geoip.overrides", country, region, city)?.at(*latitude, *longitude);
+            let network =
+                NetworkKind { is_hosting: entry.hosting, is_anonymous: entry.privacy, is_virtual: entry.is_virtual };
+            overrides.push((range, Arc::new(Located { place, network })));
         }
         overrides.sort_by_key(|(range, _): &(AddressRange, _)| std::cmp::Reverse(range.bits()));
         let fallback = match &config.default {
             default if default.country.is_empty() => None,
-            default => Some(located("geoip.default", &default.country, &default.region, &default.city)?),
+            default => {
+                let place = place("geoip.default", &default.country, &default.region, &default.city)?;
+                Some(Arc::new(Located { place, network: NetworkKind::default() }))
+            }
         };
         let file = match config.path.as_os_str().is_empty() {
             true => None,
-            false => Some(
-                Reader::open_readfile(&config.path).map_err(|error| GeoIpError::File(config.path.clone(), error))?,
-            ),
+            false => Some(open_table(&config.path)?),
         };
-        Ok(Self { overrides, file, fallback })
+        let server = Coordinates::known(config.server.latitude, config.server.longitude);
+        Ok(Self { overrides, file, fallback, server })
+    }
+
+    /// Where this server is, if its operator says so.
+    pub fn server(&self) -> Option<Coordinates> {
+        self.server
+    }
+
+    /// The places of the operator's own ranges and the default.
+    pub fn override_places(&self) -> Vec<Place> {
+        let located = self.overrides.iter().map(|(_, located)| located).chain(&self.fallback);
+        located.map(|located| located.place.clone()).collect()
     }
 
     /// Where an address is, if known.
@@ -93,8 +127,14 @@ impl Geography {
     }
 
     fn locate_in_file(&self, address: IpAddr) -> Option<Located> {
-        let found = self.file.as_ref()?.lookup(address).and_then(|result| result.decode::<Value>());
-        match found {
+        let reader = match self.file.as_ref()? {
+            Table::Mmdb(reader) => reader,
+            Table::Text(ranges) => {
+                let place = Place::new(ranges.country(address)?.as_str(), "", "", "")?;
+                return Some(Located { place, network: NetworkKind::default() });
+            }
+        };
+        match reader.lookup(address).and_then(|result| result.decode::<Value>()) {
             Ok(record) => located(&record?),
             Err(error) => {
                 tracing::debug!(%error, "the address table cannot answer");
@@ -102,6 +142,17 @@ impl Geography {
             }
         }
     }
+}
+
+fn open_table(path: &Path) -> Result<Table, GeoIpError> {
+    let bytes = std::fs::read(path).map_err(|error| GeoIpError::File(path.into(), error))?;
+    let tail = &bytes[bytes.len().saturating_sub(MMDB_TAIL)..];
+    if tail.windows(MMDB_MARKER.len()).any(|window| window == MMDB_MARKER) {
+        let reader = Reader::from_source(bytes).map_err(|error| GeoIpError::Mmdb(path.into(), error))?;
+        return Ok(Table::Mmdb(reader));
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    Ranges::parse(&text).map(Table::Text).map_err(|error| GeoIpError::Text(path.into(), error))
 }
 
 /// Reads a record of either layout: nested as MaxMind has it, or flat as ipinfo and ip-location-db have it.
@@ -159,6 +210,7 @@ mod tests {
             country: country.into(),
             region: city.into(),
             city: city.into(),
+            ..geoip::Override::default()
         };
         GeoIp {
             overrides: vec![range("10.0.0.0/8", "de", "Berlin"), range("10.1.0.0/16", "FR", "Paris")],
@@ -194,6 +246,40 @@ mod tests {
         assert!(complaint(|config| config.overrides[0].country = "Germany".into()).starts_with("geoip.overrides"));
         assert!(complaint(|config| config.default.country = "d".into()).starts_with("geoip.default"));
         assert!(complaint(|config| config.path = "/no/such/file.mmdb".into()).starts_with("geoip.path"));
+    }
+
+    #[test]
+    fn an_override_says_what_kind_of_network_it_is_and_where() {
+        let mut config = config();
+        let range = &mut config.overrides[1];
+        (range.latitude, range.longitude, range.hosting, range.is_virtual) = (48.85, 2.35, true, true);
+        config.server.latitude = 52.5;
+        let geography = Geography::open(&config).unwrap();
+        let paris = geography.locate("10.1.3.4".parse().unwrap()).unwrap();
+        assert_eq!(paris.place.coordinates, Some(Coordinates { latitude: 48.85, longitude: 2.35 }));
+        let network = NetworkKind { is_hosting: true, is_anonymous: false, is_virtual: true };
+        assert_eq!(paris.network, network);
+        assert_eq!(geography.server(), Some(Coordinates { latitude: 52.5, longitude: 0.0 }));
+        assert_eq!(geography.override_places().len(), 2);
+        let plain = geography.locate("10.2.3.4".parse().unwrap()).unwrap();
+        assert_eq!((plain.place.coordinates, plain.network), (None, NetworkKind::default()));
+    }
+
+    #[test]
+    fn a_text_table_answers_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv");
+        std::fs::write(&path, "192.0.2.0,192.0.2.255,SE\n2001:db8::,2001:db8::ffff,DE\n").unwrap();
+        let geography = Geography::open(&GeoIp { path: path.clone(), ..config() }).unwrap();
+        let country =
+            |address: &str| geography.locate(address.parse().unwrap()).map(|found| found.place.country.clone());
+        assert_eq!(country("192.0.2.1").as_deref(), Some("Sweden"));
+        assert_eq!(country("2001:db8::1").as_deref(), Some("Germany"));
+        assert_eq!(country("10.2.3.4").as_deref(), Some("Germany"), "overrides come first");
+        assert_eq!(country("8.8.8.8"), None);
+        std::fs::write(&path, b"\x00\xff no table").unwrap();
+        let error = Geography::open(&GeoIp { path, ..config() }).err().unwrap().to_string();
+        assert!(error.starts_with("geoip.path") && error.contains("line 1"), "{error}");
     }
 
     #[test]

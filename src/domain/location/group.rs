@@ -4,7 +4,7 @@ use super::place::{Place, derive_id};
 use crate::ids::LocationId;
 
 /// A group of countries, and of regions where a whole country would be too much.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Group {
     /// Its name, as apps show it.
     pub name: &'static str,

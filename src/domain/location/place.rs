@@ -42,6 +42,16 @@ pub struct Coordinates {
     pub longitude: f64,
 }
 
+impl Coordinates {
+    /// This point; `None` when there is no such point, and for zero and zero, which tables write for unknown.
+    pub fn known(latitude: f64, longitude: f64) -> Option<Self> {
+        let is_known = (-90.0..=90.0).contains(&latitude)
+            && (-180.0..=180.0).contains(&longitude)
+            && (latitude, longitude) != (0.0, 0.0);
+        is_known.then_some(Self { latitude, longitude })
+    }
+}
+
 /// A country, region or city. Names are empty below the level that is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
@@ -72,10 +82,9 @@ impl Place {
         Some(Self { country_code, country, region: region.into(), city: city.into(), coordinates: None })
     }
 
-    /// The same place at this point; zero and zero means unknown.
+    /// The same place at this point, if it is known.
     pub fn at(mut self, latitude: f64, longitude: f64) -> Self {
-        let is_known = latitude.is_finite() && longitude.is_finite() && (latitude, longitude) != (0.0, 0.0);
-        self.coordinates = is_known.then_some(Coordinates { latitude, longitude });
+        self.coordinates = Coordinates::known(latitude, longitude);
         self
     }
 
@@ -166,10 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn zero_coordinates_are_unknown() {
+    fn zero_and_impossible_coordinates_are_unknown() {
         let place = || Place::new("de", "", "", "").unwrap();
         assert_eq!(place().at(0.0, 0.0).coordinates, None);
         assert_eq!(place().at(f64::NAN, 1.0).coordinates, None);
+        assert_eq!(place().at(91.0, 1.0).coordinates, None);
         assert!(place().at(52.5, 0.0).coordinates.is_some());
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 
-use super::index::{Asker, Candidate, Candidates, ProviderIndex};
-use super::rank::{Rank, RankMode, rank};
+use super::candidates::{Candidate, Candidates};
+use super::draw::draw;
+use super::index::{Asker, ProviderIndex};
+use super::pool::{Lane, Pool, Slot};
+use super::rank::RankMode;
 use crate::domain::location::geoip::Located;
 use crate::domain::location::group;
 use crate::ids::{ClientId, LocationId};
@@ -17,14 +20,8 @@ pub const DEFAULT_COUNT: usize = 20;
 /// The largest answer.
 pub const MAX_COUNT: usize = 200;
 
-/// Candidates that are judged for one answer; of a larger set, so many are picked at random first.
-const JUDGED_MAX: usize = 4096;
-
-/// Weight of a candidate that does not pass the gate.
-const LENIENT_WEIGHT: f64 = 0.1;
-
-/// Weight of a candidate on the way to a destination that failed.
-const INTERMEDIARY_WEIGHT: f64 = 0.5;
+/// Chance of a candidate on the way to a destination that failed.
+const INTERMEDIARY_CHANCE: f64 = 0.5;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,17 +72,26 @@ pub struct FoundProvider {
     pub located: Option<Arc<Located>>,
 }
 
-struct Judged<'c> {
-    client_id: ClientId,
-    candidate: &'c Candidate,
-    speed: Option<f64>,
-    rank: Rank,
+/// Where to draw from.
+struct Scope<'c> {
+    /// Pools that have no candidate in common.
+    pools: Vec<&'c Pool>,
+    /// Places that candidates which only their network may use must lie in; none when they may be anywhere.
+    private_places: Option<HashSet<LocationId>>,
 }
 
 impl FindProviders {
     /// Clients asked for by id come first, as they are; then a weighted sample without replacement, by tier. Nothing
     /// found is an empty answer.
     pub fn run(&self, index: &ProviderIndex, rng: &mut impl Rng) -> Vec<FoundProvider> {
+        let min_strict = index.config().discovery.min_strict;
+        let found = index.with_candidates(|candidates| self.pick(candidates, min_strict, rng));
+        index.interest().record(index.now(), found.iter().map(|found| found.client_id));
+        found
+    }
+
+    /// As [`FindProviders::run`], of candidates that are at hand.
+    pub fn pick(&self, candidates: &Candidates, min_strict: usize, rng: &mut impl Rng) -> Vec<FoundProvider> {
         let wanted = match (self.force_count, usize::try_from(self.count).unwrap_or(0)) {
             (_, 0) => DEFAULT_COUNT,
             (true, count) => count,
@@ -103,48 +109,45 @@ impl FindProviders {
                 named.push(*client_id);
             }
         }
-        let found = index.with_candidates(|candidates| {
-            let mut found: Vec<_> = named.iter().map(|id| named_provider(candidates, *id)).collect();
-            let judged = self.judge(candidates, &seen, rng);
-            let judged = self.prefer(judged, index.config().discovery.min_strict);
-            let mut drawn = draw(judged, wanted.min(MAX_COUNT - found.len()), rng);
-            drawn.sort_by_key(|judged| judged.rank.tier);
-            found.extend(drawn.into_iter().map(|judged| FoundProvider {
-                client_id: judged.client_id,
-                tier: judged.rank.tier,
-                estimated_speed: judged.speed,
-                located: judged.candidate.located.clone(),
-            }));
-            found
-        });
-        index.interest().record(index.now(), found.iter().map(|found| found.client_id));
+        let mut found: Vec<_> = named.iter().map(|id| named_provider(candidates, *id)).collect();
+        let scope = self.scope(candidates);
+        let chance = |slot: Slot| match candidates.at(slot) {
+            Some(candidate) if !seen.contains(&candidate.client_id) => self.chance(&scope, candidate),
+            _ => 0.0,
+        };
+        let lane = self.lane(&scope, min_strict, chance);
+        let drawn = draw(&scope.pools, lane, wanted.min(MAX_COUNT - found.len()), chance, rng);
+        let drawn = drawn.into_iter().filter_map(|slot| candidates.at(slot));
+        let mut ranked: Vec<_> = drawn.map(|candidate| (candidate.rank(self.mode).tier, candidate)).collect();
+        ranked.sort_by_key(|(tier, _)| *tier);
+        found.extend(ranked.into_iter().map(|(tier, candidate)| FoundProvider {
+            client_id: candidate.client_id,
+            tier,
+            estimated_speed: candidate.health.speed.map(|speed| speed.bytes_per_second),
+            located: candidate.located.clone(),
+        }));
         found
     }
 
-    fn judge<'c>(&self, candidates: &'c Candidates, named: &HashSet<ClientId>, rng: &mut impl Rng) -> Vec<Judged<'c>> {
-        let mut client_ids = self.gather(candidates);
-        client_ids.retain(|client_id| !self.excluded.contains(client_id) && !named.contains(client_id));
-        let picked = rand::seq::index::sample(rng, client_ids.len(), client_ids.len().min(JUDGED_MAX));
-        let judge = |client_id: ClientId| {
-            let candidate = candidates.get(client_id).filter(|candidate| self.may_use(candidate))?;
-            let health = candidates.health(candidate);
-            let mut rank = rank(&health, self.mode);
-            if self.force_minimum {
-                rank.weight = 1.0;
-            }
-            if self.intermediaries.contains(&client_id) {
-                rank.weight *= INTERMEDIARY_WEIGHT;
-            }
-            Some(Judged { client_id, candidate, speed: health.speed, rank })
-        };
-        picked.into_iter().filter_map(|at| judge(client_ids[at])).collect()
+    /// Only those that pass the gate, when there are enough of them; else the others too, less likely.
+    fn lane(&self, scope: &Scope<'_>, min_strict: usize, chance: impl Fn(Slot) -> f64) -> Lane {
+        if self.force_minimum {
+            return Lane::Equal;
+        }
+        let strict = Lane::Strict(self.mode);
+        let usable = scope.pools.iter().flat_map(|pool| pool.shares(strict)).filter(|share| chance(share.slot) > 0.0);
+        match usable.take(min_strict).count() < min_strict {
+            true => Lane::Lenient(self.mode),
+            false => strict,
+        }
     }
 
-    /// Every candidate that a spec covers, each once.
-    fn gather(&self, candidates: &Candidates) -> Vec<ClientId> {
-        let private = self.asker.map(|asker| candidates.private(asker.network_id)).unwrap_or_default();
+    /// The pools that the specs cover.
+    fn scope<'c>(&self, candidates: &'c Candidates) -> Scope<'c> {
+        let private = self.asker.and_then(|asker| candidates.private(asker.network_id));
         if self.specs.contains(&ProviderSpec::BestAvailable) {
-            return [candidates.public().members(), private].concat();
+            let pools = std::iter::once(candidates.public()).chain(private).collect();
+            return Scope { pools, private_places: None };
         }
         let mut place_ids = HashSet::new();
         for spec in &self.specs {
@@ -156,65 +159,46 @@ impl FindProviders {
                 ProviderSpec::Client(_) | ProviderSpec::BestAvailable => {}
             }
         }
-        let mut gathered = HashSet::new();
-        for id in &place_ids {
-            gathered.extend(candidates.public_at(*id).into_iter().flat_map(|pool| pool.members()));
+        // In one order, so that a generator with a fixed seed draws the same again.
+        let mut known: Vec<_> = place_ids.iter().filter_map(|id| candidates.place(*id)).collect();
+        known.sort_unstable_by(|a, b| a.level_ids.cmp(&b.level_ids));
+        // A place inside another one that is covered too would count twice.
+        known.retain(|place| {
+            let (_, around) = place.level_ids.split_last().unwrap_or((&LocationId::default(), &[]));
+            !around.iter().any(|id| place_ids.contains(id))
+        });
+        let private = private.filter(|_| !place_ids.is_empty());
+        let pools = known.into_iter().map(|place| &place.providers).chain(private).collect();
+        Scope { pools, private_places: Some(place_ids) }
+    }
+
+    /// How likely a candidate that was drawn is offered.
+    fn chance(&self, scope: &Scope<'_>, candidate: &Candidate) -> f64 {
+        let is_elsewhere = !candidate.is_public
+            && scope
+                .private_places
+                .as_ref()
+                .is_some_and(|places| !candidate.place_ids.iter().any(|id| places.contains(id)));
+        if is_elsewhere || !self.may_use(candidate) || self.excluded.contains(&candidate.client_id) {
+            return 0.0;
         }
-        let is_there = |client_id: &ClientId| {
-            candidates
-                .get(*client_id)
-                .is_some_and(|candidate| candidate.place_ids.iter().any(|id| place_ids.contains(id)))
-        };
-        gathered.extend(private.iter().copied().filter(is_there));
-        gathered.into_iter().collect()
+        if self.intermediaries.contains(&candidate.client_id) && !self.force_minimum {
+            return INTERMEDIARY_CHANCE;
+        }
+        1.0
     }
 
     fn may_use(&self, candidate: &Candidate) -> bool {
         if self.country.is_some_and(|country| candidate.blocked_ids.contains(&country)) {
             return false;
         }
-        match self.asker {
-            None => candidate.is_public,
-            Some(asker) => {
-                (candidate.is_public || candidate.network_id == asker.network_id)
-                    && asker.top_level_id != Some(candidate.top_level_id)
-            }
-        }
-    }
-
-    /// Only those that pass the gate, when there are enough of them; else the others too, less likely.
-    fn prefer<'c>(&self, mut judged: Vec<Judged<'c>>, min_strict: usize) -> Vec<Judged<'c>> {
-        if self.force_minimum {
-            return judged;
-        }
-        if judged.iter().filter(|judged| judged.rank.is_strict).count() >= min_strict {
-            judged.retain(|judged| judged.rank.is_strict);
-        }
-        for judged in judged.iter_mut().filter(|judged| !judged.rank.is_strict) {
-            judged.rank.weight *= LENIENT_WEIGHT;
-        }
-        judged
+        self.asker.is_none_or(|asker| asker.top_level_id != Some(candidate.top_level_id))
     }
 }
 
 fn named_provider(candidates: &Candidates, client_id: ClientId) -> FoundProvider {
     let located = candidates.get(client_id).and_then(|candidate| candidate.located.clone());
     FoundProvider { client_id, tier: 0, estimated_speed: None, located }
-}
-
-/// Draws without replacement, each time in proportion to the weights: the smallest of exponential times with the
-/// weights as rates (Efraimidis and Spirakis).
-fn draw<'c>(judged: Vec<Judged<'c>>, count: usize, rng: &mut impl Rng) -> Vec<Judged<'c>> {
-    let mut timed: Vec<_> = judged
-        .into_iter()
-        .map(|judged| {
-            let uniform: f64 = rng.random();
-            (-(1.0 - uniform).ln() / judged.rank.weight, judged)
-        })
-        .collect();
-    timed.sort_by(|a, b| a.0.total_cmp(&b.0));
-    timed.truncate(count);
-    timed.into_iter().map(|(_, judged)| judged).collect()
 }
 
 #[cfg(test)]

@@ -1,22 +1,23 @@
-//! The candidates: clients that are connected and provide to everyone, or to their own network.
+//! The providers of all networks: clients that are connected and provide to everyone, or to their own network.
 //!
 //! A client is looked at anew whenever it connects, disconnects or changes; what is kept is derived from presence and
 //! the store, so nothing here can be lost. A new candidate waits `relay.announce_delay` before it is offered. Several
 //! addresses are normal (dual stack); the newest transport says where a provider is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
 use super::blocked;
+use super::candidates::{Candidate, Candidates};
 use super::interest::SearchInterest;
-use super::rank::Health;
+use super::measure;
+use super::reliability::Watch;
 use crate::domain::address_bucket::AddressBucket;
 use crate::domain::client;
 use crate::domain::error::DomainError;
-use crate::domain::location::geoip::{Geography, Located};
-use crate::domain::location::place::Place;
+use crate::domain::location::directory::Directory;
+use crate::domain::location::geoip::Geography;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provide;
@@ -25,32 +26,11 @@ use crate::ids::{ClientId, LocationId, NetworkId};
 use crate::time::Timestamp;
 use crate::wire::messages::ProvideMode;
 
-/// A provider that is connected.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Its network.
-    pub network_id: NetworkId,
-    /// The top-level client it is or is derived from.
-    pub top_level_id: ClientId,
-    /// Whether everyone may use it, or only its own network.
-    pub is_public: bool,
-    /// Where it is.
-    pub located: Option<Arc<Located>>,
-    /// The place and what it lies in, by id.
-    pub place_ids: Vec<LocationId>,
-    /// Countries whose callers its network refuses.
-    pub blocked_ids: Vec<LocationId>,
-    bucket: AddressBucket,
-    announce_time: Timestamp,
-}
+/// Locks that keep changes of one client in their order.
+const ORDERS: usize = 64;
 
-/// A place with providers that everyone may use.
-pub struct KnownPlace {
-    /// The place.
-    pub place: Place,
-    /// Who is there.
-    pub providers: Pool,
-}
+/// Candidates that begin to be offered before others may look.
+const ANNOUNCED_AT_ONCE: usize = 256;
 
 /// Who asks, as far as offers depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,66 +43,44 @@ pub struct Asker {
 
 /// The candidates of all networks.
 pub struct ProviderIndex {
-    service: Arc<Service>,
-    presence: Arc<Presence>,
+    pub(super) service: Arc<Service>,
+    pub(super) presence: Arc<Presence>,
     geography: RwLock<Arc<Geography>>,
     interest: SearchInterest,
-    state: Mutex<Candidates>,
-}
-
-/// Everything known, behind the index's lock.
-#[derive(Default)]
-pub struct Candidates {
-    clients: HashMap<ClientId, Candidate>,
-    /// Candidates that are not offered yet, by the time they will be.
-    waiting: BTreeSet<(Timestamp, ClientId)>,
-    public: Pool,
-    places: HashMap<LocationId, KnownPlace>,
-    /// Offered candidates that only their network may use.
-    private: HashMap<NetworkId, Pool>,
-    buckets: HashMap<AddressBucket, usize>,
-}
-
-/// A set that can be sampled by position.
-#[derive(Debug, Default)]
-pub struct Pool {
-    members: Vec<ClientId>,
-    positions: HashMap<ClientId, usize>,
-}
-
-impl Pool {
-    /// The members, in no order that means anything.
-    pub fn members(&self) -> &[ClientId] {
-        &self.members
-    }
-
-    fn insert(&mut self, client_id: ClientId) {
-        if let std::collections::hash_map::Entry::Vacant(entry) = self.positions.entry(client_id) {
-            entry.insert(self.members.len());
-            self.members.push(client_id);
-        }
-    }
-
-    fn remove(&mut self, client_id: ClientId) {
-        let Some(at) = self.positions.remove(&client_id) else { return };
-        self.members.swap_remove(at);
-        if let Some(moved) = self.members.get(at) {
-            self.positions.insert(*moved, at);
-        }
-    }
+    directory: Mutex<Directory>,
+    /// Of two changes to one client the later one must also be the last one seen.
+    orders: [Mutex<()>; ORDERS],
+    pub(super) watch: Mutex<Watch>,
+    pub(super) candidates: RwLock<Candidates>,
 }
 
 impl ProviderIndex {
     /// An empty index. Let it follow the presence, and tell it of every `Effect::ClientChanged` and
     /// `Effect::ClientRemoved`.
     pub fn new(service: Arc<Service>, presence: Arc<Presence>, geography: Geography) -> Arc<Self> {
-        let geography = RwLock::new(Arc::new(geography));
-        Arc::new(Self { service, presence, geography, interest: SearchInterest::default(), state: Mutex::default() })
+        let mut directory = Directory::new();
+        directory.add(geography.override_places());
+        let watch = Mutex::new(Watch::new(service.clock().now()));
+        Arc::new(Self {
+            service,
+            presence,
+            geography: RwLock::new(Arc::new(geography)),
+            interest: SearchInterest::default(),
+            directory: Mutex::new(directory),
+            orders: std::array::from_fn(|_| Mutex::default()),
+            watch,
+            candidates: RwLock::default(),
+        })
     }
 
-    /// Replaces the address tables; candidates move when they are next looked at.
+    /// Replaces the address tables and moves every candidate to where it is now. Takes long when there are many.
     pub fn set_geography(&self, geography: Geography) {
+        self.directory.lock().add(geography.override_places());
         *self.geography.write() = Arc::new(geography);
+        let client_ids: Vec<_> = self.candidates.read().iter().map(|candidate| candidate.client_id).collect();
+        for client_id in client_ids {
+            self.look_at(client_id);
+        }
     }
 
     /// The address tables in use.
@@ -130,18 +88,11 @@ impl ProviderIndex {
         Arc::clone(&self.geography.read())
     }
 
-    /// Looks at a client anew.
+    /// Looks anew at a client that may have changed what it provides, or was removed.
     pub fn refresh(&self, client_id: ClientId) {
-        // Everything is read under the lock, so that of two changes the later one is also the last one seen.
-        let mut state = self.state.lock();
-        let candidate = self.load(client_id);
-        let before = state.remove(client_id);
-        if let Some(mut candidate) = candidate {
-            // One that was offered stays so while its transports replace each other.
-            if let Some(before) = before {
-                candidate.announce_time = candidate.announce_time.min(before.announce_time);
-            }
-            state.insert(client_id, candidate);
+        let (was_public, is_public) = self.look_at(client_id);
+        if was_public != is_public {
+            self.watch.lock().provide_changed(client_id);
         }
     }
 
@@ -162,11 +113,26 @@ impl ProviderIndex {
         self.service.clock().now()
     }
 
-    /// Looks at the candidates that are due to be offered.
+    /// Looks at the candidates, those that are due offered.
     pub fn with_candidates<R>(&self, look: impl FnOnce(&Candidates) -> R) -> R {
-        let mut state = self.state.lock();
-        state.announce(self.now());
-        look(&state)
+        let now = self.now();
+        loop {
+            let candidates = self.candidates.read();
+            if !candidates.is_due(now) {
+                return look(&candidates);
+            }
+            drop(candidates);
+            self.candidates.write().announce(now, ANNOUNCED_AT_ONCE);
+        }
+    }
+
+    /// Looks at the names of places, new ones included.
+    pub fn with_directory<R>(&self, look: impl FnOnce(&mut Directory) -> R) -> R {
+        let has_fresh = self.with_candidates(Candidates::has_fresh_places);
+        let fresh = if has_fresh { self.candidates.write().take_fresh_places() } else { Vec::new() };
+        let mut directory = self.directory.lock();
+        directory.add(fresh);
+        look(&mut directory)
     }
 
     /// The service's settings.
@@ -174,151 +140,58 @@ impl ProviderIndex {
         self.service.config()
     }
 
+    /// Whether the client provided to everyone before, and whether it does now.
+    fn look_at(&self, client_id: ClientId) -> (bool, bool) {
+        let order = usize::from(client_id.as_bytes()[15]) % ORDERS;
+        let _order = self.orders[order].lock();
+        let candidate = self.load(client_id);
+        let is_public = candidate.as_ref().is_some_and(|candidate| candidate.is_public);
+        let mut candidates = self.candidates.write();
+        let was_public = candidates.get(client_id).is_some_and(|candidate| candidate.is_public);
+        match candidate {
+            Some(candidate) => candidates.insert(candidate),
+            None => drop(candidates.remove(client_id)),
+        }
+        (was_public, is_public)
+    }
+
     fn load(&self, client_id: ClientId) -> Option<Candidate> {
         let connections = self.presence.connections(client_id);
         let oldest = connections.first()?;
         let newest = connections.last()?;
         let provides = match self.service.read(&LoadProvider(client_id)) {
-            Ok(provides) => provides?,
+            Ok(provides) => provides,
             Err(error) => {
                 tracing::error!(client = %client_id, %error, "cannot read a provider");
-                return None;
+                None
             }
         };
-        let located = self.geography().locate(newest.entry.address);
-        let place_ids = located.iter().flat_map(|located| located.place.levels()).map(|(id, _)| id).collect();
+        let is_public = provides.as_ref().is_some_and(|provides| provides.is_public);
+        connections.iter().for_each(|connection| connection.vitals.set_provider(is_public));
+        let provides = provides?;
+        let geography = self.geography();
+        let located = geography.locate(newest.entry.address);
+        let reliability = self.watch.lock().reliability(client_id);
+        let health = measure::health(&connections, located.as_deref(), geography.server(), reliability);
         Some(Candidate {
-            network_id: provides.network_id,
             top_level_id: provides.top_level_id,
-            is_public: provides.is_public,
-            located,
-            place_ids,
+            is_public,
             blocked_ids: provides.blocked_ids,
+            health,
             bucket: AddressBucket::of(newest.entry.address),
             announce_time: oldest.connect_time + self.service.config().relay.announce_delay,
+            ..Candidate::new(client_id, provides.network_id, newest.entry.address, located)
         })
     }
 }
 
 impl PresenceListener for ProviderIndex {
     fn attached(&self, connection: &Connection) {
-        self.refresh(connection.entry.client_id);
+        self.watch.lock().connected(connection.entry.client_id);
+        self.look_at(connection.entry.client_id);
     }
     fn detached(&self, connection: &Connection) {
-        self.refresh(connection.entry.client_id);
-    }
-}
-
-impl Candidates {
-    /// A candidate, offered or not.
-    pub fn get(&self, client_id: ClientId) -> Option<&Candidate> {
-        self.clients.get(&client_id)
-    }
-
-    /// Candidates behind `after`, offered or not, in the order of their ids; at most `count`.
-    pub fn page(&self, after: Option<ClientId>, count: usize) -> BTreeMap<ClientId, &Candidate> {
-        let mut page = BTreeMap::new();
-        for (client_id, candidate) in &self.clients {
-            if after.is_none_or(|after| *client_id > after) {
-                page.insert(*client_id, candidate);
-                if page.len() > count {
-                    page.pop_last();
-                }
-            }
-        }
-        page
-    }
-
-    /// Everyone whom all may use.
-    pub fn public(&self) -> &Pool {
-        &self.public
-    }
-
-    /// Those whom all may use in a place.
-    pub fn public_at(&self, place: LocationId) -> Option<&Pool> {
-        self.places.get(&place).map(|known| &known.providers)
-    }
-
-    /// Those whom only their own network may use.
-    pub fn private(&self, network_id: NetworkId) -> &[ClientId] {
-        self.private.get(&network_id).map(Pool::members).unwrap_or_default()
-    }
-
-    /// Places with providers that all may use.
-    pub fn places(&self) -> impl Iterator<Item = (LocationId, &KnownPlace)> {
-        self.places.iter().map(|(id, known)| (*id, known))
-    }
-
-    /// What is known of a candidate's health.
-    pub fn health(&self, candidate: &Candidate) -> Health {
-        Health {
-            network: candidate.located.as_ref().map(|located| located.network).unwrap_or_default(),
-            latency: None,
-            speed: None,
-            reliability: [1.0; 3],
-            sharers: self.buckets.get(&candidate.bucket).copied().unwrap_or(1),
-        }
-    }
-
-    fn insert(&mut self, client_id: ClientId, candidate: Candidate) {
-        self.waiting.insert((candidate.announce_time, client_id));
-        self.clients.insert(client_id, candidate);
-    }
-
-    fn remove(&mut self, client_id: ClientId) -> Option<Candidate> {
-        let candidate = self.clients.remove(&client_id)?;
-        if !self.waiting.remove(&(candidate.announce_time, client_id)) {
-            self.withdraw(client_id, &candidate);
-        }
-        Some(candidate)
-    }
-
-    /// Takes an offered candidate out of every pool.
-    fn withdraw(&mut self, client_id: ClientId, candidate: &Candidate) {
-        if let Some(count) = self.buckets.get_mut(&candidate.bucket) {
-            *count -= 1;
-            if *count == 0 {
-                self.buckets.remove(&candidate.bucket);
-            }
-        }
-        if !candidate.is_public {
-            if let Some(pool) = self.private.get_mut(&candidate.network_id) {
-                pool.remove(client_id);
-                if pool.members.is_empty() {
-                    self.private.remove(&candidate.network_id);
-                }
-            }
-            return;
-        }
-        self.public.remove(client_id);
-        for id in &candidate.place_ids {
-            if let Some(known) = self.places.get_mut(id) {
-                known.providers.remove(client_id);
-                if known.providers.members.is_empty() {
-                    self.places.remove(id);
-                }
-            }
-        }
-    }
-
-    fn announce(&mut self, now: Timestamp) {
-        while let Some((at, client_id)) = self.waiting.first().copied() {
-            if at > now {
-                break;
-            }
-            self.waiting.pop_first();
-            let Some(candidate) = self.clients.get(&client_id) else { continue };
-            *self.buckets.entry(candidate.bucket).or_default() += 1;
-            if !candidate.is_public {
-                self.private.entry(candidate.network_id).or_default().insert(client_id);
-                continue;
-            }
-            self.public.insert(client_id);
-            for (id, place) in candidate.located.iter().flat_map(|located| located.place.levels()) {
-                let known = self.places.entry(id).or_insert_with(|| KnownPlace { place, providers: Pool::default() });
-                known.providers.insert(client_id);
-            }
-        }
+        self.look_at(connection.entry.client_id);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::domain::location::geoip::NetworkKind;
 
 /// What the caller wants most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RankMode {
     /// A network that looks like a home.
     #[default]
@@ -42,12 +42,51 @@ pub struct Health {
     pub network: NetworkKind,
     /// Latency above what the distance explains.
     pub latency: Option<Duration>,
+    /// How fast it is.
+    pub speed: Option<Speed>,
+    /// How many of its minutes were good.
+    pub reliability: Reliability,
+}
+
+impl Health {
+    /// Of a provider about which nothing is known.
+    pub const UNKNOWN: Self = Self {
+        network: NetworkKind { is_hosting: false, is_anonymous: false, is_virtual: false },
+        latency: None,
+        speed: None,
+        reliability: Reliability::UNKNOWN,
+    };
+}
+
+/// How fast a provider is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
     /// Bytes per second.
-    pub speed: Option<f64>,
+    pub bytes_per_second: f64,
+    /// It may be faster: nobody asked more of it, or the way there was the limit.
+    pub is_floor: bool,
+}
+
+/// How many of a provider's minutes were good.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reliability {
     /// Share of good minutes in the last 5 minutes, hour and 12 hours; 1 where too little is known.
-    pub reliability: [f64; 3],
-    /// Providers that seem to share its line, itself included.
-    pub sharers: usize,
+    pub shares: [f64; 3],
+    /// Many providers had bad minutes lately, so the reason is likely not with them.
+    pub is_abnormal: bool,
+}
+
+impl Reliability {
+    /// Of a provider that nobody has watched yet.
+    pub const UNKNOWN: Self = Self { shares: [1.0; 3], is_abnormal: false };
+
+    fn passes(&self) -> bool {
+        let [_, hour, half_day] = self.shares;
+        match self.is_abnormal {
+            false => hour >= 0.95 && half_day >= 0.70,
+            true => hour >= 0.80 && half_day >= 0.60,
+        }
+    }
 }
 
 /// What follows for offers.
@@ -55,10 +94,10 @@ pub struct Health {
 pub struct Rank {
     /// 0 is best.
     pub tier: u32,
-    /// How likely it is drawn, relative to others; above 0.
+    /// How likely it is drawn, relative to others that share no line with it; above 0, 1 at most.
     pub weight: f64,
-    /// Its share of a good line: what counts towards a stable place.
-    pub shared_weight: f64,
+    /// Share of good minutes lately: what counts towards a stable place.
+    pub reliability: f64,
     /// Good enough to be preferred.
     pub is_strict: bool,
 }
@@ -100,11 +139,15 @@ pub fn rank(health: &Health, mode: RankMode) -> Rank {
     let limits = mode.limits();
     let latency_ms = health.latency.map(|latency| latency.as_secs_f64() * 1000.0);
     let is_cut = latency_ms.is_some_and(|latency| latency > limits.latency_cut)
-        || health.speed.is_some_and(|speed| speed < limits.speed_cut);
+        || health.speed.is_some_and(|speed| !speed.is_floor && speed.bytes_per_second < limits.speed_cut);
     let NetworkKind { is_hosting, is_anonymous, is_virtual } = health.network;
     let oddities = u32::from(is_anonymous) + u32::from(is_virtual) + u32::from(is_hosting && mode == RankMode::Quality);
     let latency_penalty = latency_ms.map(|latency| steps(latency - limits.latency_from, limits.latency_step));
-    let speed_penalty = health.speed.map(|speed| steps(limits.speed_from - speed, limits.speed_step));
+    let speed_penalty = health.speed.map(|speed| {
+        let penalty = steps(limits.speed_from - speed.bytes_per_second, limits.speed_step);
+        // A provider of which little was asked is no worse than one of which nothing was.
+        if speed.is_floor { penalty.min(UNMEASURED_PENALTY) } else { penalty }
+    });
     // The worst score for one that is cut: a low number would draw it first.
     let score = match is_cut {
         true => MAX_SCORE,
@@ -115,13 +158,13 @@ pub fn rank(health: &Health, mode: RankMode) -> Rank {
         }
     }
     .min(MAX_SCORE);
-    let shared_weight = health.reliability[0] / health.sharers.max(1) as f64;
+    let reliability = health.reliability.shares[0];
     let goodness = f64::from(GATE_SCORE.saturating_sub(score)) / f64::from(GATE_SCORE);
     Rank {
         tier: if is_cut { CUT_TIER } else { score / TIER_POINTS },
-        weight: (from_tenth(health.reliability[0]) * shared_weight * from_tenth(goodness)).max(f64::MIN_POSITIVE),
-        shared_weight,
-        is_strict: score < GATE_SCORE && health.reliability[1] >= 0.95 && health.reliability[2] >= 0.70,
+        weight: (from_tenth(reliability) * reliability * from_tenth(goodness)).max(f64::MIN_POSITIVE),
+        reliability,
+        is_strict: score < GATE_SCORE && health.reliability.passes(),
     }
 }
 
@@ -142,9 +185,8 @@ mod tests {
         Health {
             network: NetworkKind::default(),
             latency: latency_ms.map(Duration::from_millis),
-            speed: speed_mib.map(|mib| mib * MIB),
-            reliability: [1.0; 3],
-            sharers: 1,
+            speed: speed_mib.map(|mib| Speed { bytes_per_second: mib * MIB, is_floor: false }),
+            reliability: Reliability::UNKNOWN,
         }
     }
 
@@ -195,14 +237,30 @@ mod tests {
     }
 
     #[test]
-    fn providers_on_one_line_share_its_weight_and_unreliable_ones_are_not_preferred() {
-        let shared = Health { sharers: 4, ..health(Some(1), Some(50.0)) };
-        assert_eq!(rank(&shared, RankMode::Quality).weight, 0.25);
-        for reliability in [[1.0, 0.94, 1.0], [1.0, 1.0, 0.69]] {
-            let unreliable = Health { reliability, ..health(Some(1), Some(50.0)) };
-            assert!(!rank(&unreliable, RankMode::Quality).is_strict);
+    fn what_little_traffic_shows_is_a_floor_and_never_counts_against_a_provider() {
+        let floor = |mib: f64| {
+            let speed = Some(Speed { bytes_per_second: mib * MIB, is_floor: true });
+            Health { speed, ..health(Some(1), None) }
+        };
+        for mode in [RankMode::Quality, RankMode::Speed] {
+            assert_eq!(rank(&floor(0.1), mode), rank(&health(Some(1), None), mode));
         }
-        let gone = Health { reliability: [0.0; 3], ..health(None, None) };
-        assert!(rank(&gone, RankMode::Quality).weight > 0.0);
+        assert_eq!(rank(&floor(40.0), RankMode::Speed), rank(&health(Some(1), Some(40.0)), RankMode::Speed));
+    }
+
+    #[test]
+    fn unreliable_providers_are_not_preferred_and_drawn_less() {
+        let with = |shares, is_abnormal| {
+            let reliability = Reliability { shares, is_abnormal };
+            rank(&Health { reliability, ..health(Some(1), Some(50.0)) }, RankMode::Quality)
+        };
+        assert!(with([1.0, 0.95, 0.70], false).is_strict);
+        for shares in [[1.0, 0.94, 1.0], [1.0, 1.0, 0.69]] {
+            assert!(!with(shares, false).is_strict);
+            assert!(with(shares, true).is_strict, "when many fail at once, less is asked of each");
+        }
+        assert!(!with([1.0, 0.79, 1.0], true).is_strict && !with([1.0, 1.0, 0.59], true).is_strict);
+        assert!((with([0.5, 1.0, 1.0], false).weight - 0.55 * 0.5).abs() < 1e-9);
+        assert!(with([0.0; 3], false).weight > 0.0);
     }
 }

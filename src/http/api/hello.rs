@@ -234,7 +234,13 @@ mod tests {
         TestApi::new().get("/my-ip-info").await.golden(200, "unlocated");
         let mut config = TestApi::config();
         let (country, region, city) = ("de".into(), "Berlin".into(), "Berlin".into());
-        config.geoip.overrides.push(Override { range: "203.0.113.0/24".into(), country, region, city });
+        config.geoip.overrides.push(Override {
+            range: "203.0.113.0/24".into(),
+            country,
+            region,
+            city,
+            ..Override::default()
+        });
         config.geoip.default.country = "fr".into();
         let api = TestApi::with_config(config);
         api.get("/my-ip-info").await.golden(200, "located");

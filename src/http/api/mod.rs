@@ -18,6 +18,7 @@ pub mod network;
 pub mod payment;
 pub mod provider;
 pub mod ranking;
+pub mod reliability;
 pub mod stats;
 pub mod subscription;
 
@@ -30,6 +31,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(network::routes())
         .merge(provider::routes())
         .merge(location::routes())
+        .merge(reliability::routes())
         .merge(key::routes())
         .merge(connect::routes())
         .merge(subscription::routes())

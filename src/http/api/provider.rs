@@ -1,6 +1,7 @@
 //! Which providers to use.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
@@ -17,6 +18,7 @@ use crate::domain::location::place::Coordinates;
 use crate::domain::provider::find::{FindProviders, FoundProvider, ProviderSpec};
 use crate::domain::provider::index::Asker;
 use crate::domain::provider::rank::RankMode;
+use crate::domain::provider::wish;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, ClientAddress, MaybeCaller};
 use crate::http::state::ApiState;
@@ -24,7 +26,10 @@ use crate::ids::{ClientId, LocationId};
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(find_providers2))
+    OpenApiRouter::default()
+        .routes(routes!(find_providers2))
+        .routes(routes!(find_providers))
+        .routes(routes!(create_provider_spec))
 }
 
 /// What kind of provider is wanted; the members that are set add up.
@@ -57,6 +62,19 @@ impl SpecEntry {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+impl From<ProviderSpec> for SpecEntry {
+    fn from(spec: ProviderSpec) -> Self {
+        let mut entry = Self::default();
+        match spec {
+            ProviderSpec::Client(id) => entry.client_id = Some(id),
+            ProviderSpec::Location(id) => entry.location_id = Some(id),
+            ProviderSpec::Group(id) => entry.location_group_id = Some(id),
+            ProviderSpec::BestAvailable => entry.best_available = true,
+        }
+        entry
     }
 }
 
@@ -210,10 +228,106 @@ async fn find_providers2(
         mode: if args.rank_mode == "speed" { RankMode::Speed } else { RankMode::Quality },
         force_minimum: args.force_minimum,
         asker: asker(&state, caller.as_ref())?,
-        country: state.providers.geography().locate(address.ip()).map(|located| located.place.country_id()),
+        country: country(&state, address),
     };
     let found = search.run(&state.providers, &mut rand::rng());
     Ok(Json(FindProviders2Result { providers: found.into_iter().map(ProviderEntry::from).collect() }))
+}
+
+/// A search for providers, in the form of old apps.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+struct FindProvidersArgs {
+    /// A country, region or city; without it and without a group, anywhere.
+    location_id: Option<LocationId>,
+    /// A group of places.
+    location_group_id: Option<LocationId>,
+    /// How many; 200 at most, 20 when it is not given.
+    count: i64,
+    /// Never these clients; the name is an old mistake.
+    exclude_location_ids: Vec<ClientId>,
+    /// Never these clients either.
+    exclude_client_ids: Vec<ClientId>,
+}
+
+/// Providers.
+#[derive(Serialize, ToSchema)]
+struct FindProvidersResult {
+    /// The clients, best tier first; empty when there are none left.
+    client_ids: Vec<ClientId>,
+}
+
+/// Offers providers, in the form of old apps.
+///
+/// Needs no token. With one, providers of the caller's own network are offered too, and its own clients are not.
+#[utoipa::path(
+    post,
+    path = "/network/find-providers",
+    tag = "providers",
+    request_body = FindProvidersArgs,
+    responses((status = 200, body = FindProvidersResult))
+)]
+async fn find_providers(
+    State(state): State<ApiState>,
+    MaybeCaller(caller): MaybeCaller,
+    ClientAddress(address): ClientAddress,
+    Body(args): Body<FindProvidersArgs>,
+) -> ApiResult<FindProvidersResult> {
+    let location = args.location_id.map(ProviderSpec::Location);
+    let mut specs: Vec<_> = location.into_iter().chain(args.location_group_id.map(ProviderSpec::Group)).collect();
+    if specs.is_empty() {
+        specs.push(ProviderSpec::BestAvailable);
+    }
+    let search = FindProviders {
+        specs,
+        count: args.count,
+        force_count: true,
+        excluded: args.exclude_location_ids.into_iter().chain(args.exclude_client_ids).collect(),
+        asker: asker(&state, caller.as_ref())?,
+        country: country(&state, address),
+        ..FindProviders::default()
+    };
+    let found = search.run(&state.providers, &mut rand::rng());
+    Ok(Json(FindProvidersResult { client_ids: found.into_iter().map(|found| found.client_id).collect() }))
+}
+
+/// What is wanted, in plain words.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+struct CreateProviderSpecArgs {
+    /// Names of places or groups, separated by commas or `or`; or ids of clients.
+    query: String,
+}
+
+/// What is wanted, as specs.
+#[derive(Serialize, ToSchema)]
+struct CreateProviderSpecResult {
+    /// For `/network/find-providers2`; empty when nothing was said.
+    specs: Vec<SpecEntry>,
+}
+
+/// Reads specs from plain words.
+///
+/// Needs no token. Each part stands for the best place or group of that name, a single part for its five best; ids of
+/// clients count alone; what means nothing known stands for any provider.
+#[utoipa::path(
+    post,
+    path = "/network/create-provider-spec",
+    tag = "providers",
+    request_body = CreateProviderSpecArgs,
+    responses((status = 200, body = CreateProviderSpecResult))
+)]
+async fn create_provider_spec(
+    State(state): State<ApiState>,
+    Body(args): Body<CreateProviderSpecArgs>,
+) -> ApiResult<CreateProviderSpecResult> {
+    let specs = wish::specs(&state.providers, &args.query);
+    Ok(Json(CreateProviderSpecResult { specs: specs.into_iter().map(SpecEntry::from).collect() }))
+}
+
+/// The country that a call comes from, if known.
+fn country(state: &ApiState, address: SocketAddr) -> Option<LocationId> {
+    state.providers.geography().locate(address.ip()).map(|located| located.place.country_id())
 }
 
 /// The caller as far as offers depend on it.

@@ -39,7 +39,7 @@ impl Market {
             range: range.into(),
             country: country.into(),
             region: region.into(),
-            city: String::new(),
+            ..Override::default()
         };
         config.geoip.overrides = vec![range("10.1.0.0/16", "de", "Berlin"), range("10.2.0.0/16", "se", "")];
         change(&mut config);
@@ -266,6 +266,88 @@ async fn weights_decide_how_often_a_provider_is_drawn() {
     let less = FindProviders { count: 1, force_count: true, intermediaries, ..best() };
     let third = (0..4000).filter(|_| less.run(&market.index, &mut rng)[0].client_id == id(3)).count();
     assert!((1200..1470).contains(&third), "{third}");
+}
+
+#[tokio::test]
+async fn connected_providers_move_when_the_address_tables_change() {
+    let mut market = Market::new();
+    let _guards = [market.provider(1, 1, 1, PUBLIC).await, market.provider(2, 1, 2, PUBLIC).await];
+    assert_eq!(market.find(&at(ProviderSpec::Location(country("de")))), [1]);
+    let mut config = Config::default().geoip;
+    config.default.country = "se".into();
+    market.index.set_geography(Geography::open(&config).unwrap());
+    assert_eq!(market.find(&at(ProviderSpec::Location(country("de")))), [0; 0]);
+    assert_eq!(market.find(&at(ProviderSpec::Location(country("se")))), [1, 2]);
+}
+
+#[tokio::test]
+async fn overlapping_places_count_once() {
+    let mut market = Market::new();
+    let mut guards = Vec::new();
+    for client in 1..=2 {
+        guards.push(market.provider(client, 1, client, PUBLIC).await);
+    }
+    let berlin = Place::new("de", "", "Berlin", "").unwrap();
+    let specs = [berlin.country_id(), berlin.region_id().unwrap(), country("se")].map(ProviderSpec::Location).to_vec();
+    let find = FindProviders { specs, count: 1, force_count: true, ..FindProviders::default() };
+    let mut rng = StdRng::seed_from_u64(9);
+    let first = (0..2000).filter(|_| find.run(&market.index, &mut rng)[0].client_id == id(1)).count();
+    assert!((900..1100).contains(&first), "{first} of 2000");
+}
+
+/// Makes everyone's transports speak and samples, twice a minute.
+async fn minutes(market: &Market, count: u32, speaking: &[&PresenceGuard]) {
+    for _ in 0..2 * count {
+        market.domain.clock.advance(Duration::from_secs(30));
+        speaking.iter().for_each(|guard| guard.connection().vitals.heard(market.domain.clock.now()));
+        market.index.sample().await;
+    }
+}
+
+#[tokio::test]
+async fn reliable_providers_are_preferred_while_there_are_enough_of_them() {
+    let mut market = Market::with(|config| config.discovery.min_strict = 2);
+    let guards = [
+        market.provider(1, 1, 1, PUBLIC).await,
+        market.provider(2, 1, 1, PUBLIC).await,
+        market.provider(3, 1, 1, PUBLIC).await,
+    ];
+    minutes(&market, 10, &[&guards[0], &guards[1]]).await;
+    assert_eq!(market.find(&best()), [1, 2], "the third was silent");
+    let excluded = HashSet::from([id(1)]);
+    assert_eq!(market.find(&FindProviders { excluded, ..best() }), [2, 3], "one alone is not enough");
+    assert_eq!(market.find(&FindProviders { force_minimum: true, ..best() }), [1, 2, 3]);
+    // What it provides, said again, changes nothing; ceasing for a moment does.
+    minutes(&market, 5, &[&guards[0], &guards[1]]).await;
+    market.client(1, client_record(1), PUBLIC).await;
+    minutes(&market, 2, &[&guards[0], &guards[1]]).await;
+    let share =
+        |client: u8| market.index.with_candidates(|all| all.get(id(client)).unwrap().health.reliability.shares[0]);
+    assert_eq!((share(1), share(3)), (1.0, 0.0));
+    market.client(1, client_record(1), NETWORK).await;
+    market.client(1, client_record(1), PUBLIC).await;
+    minutes(&market, 2, &[&guards[0], &guards[1]]).await;
+    assert_eq!(share(1), 0.8);
+}
+
+#[tokio::test]
+async fn what_transports_show_becomes_the_tier() {
+    let mut market = Market::new();
+    let guards = [market.provider(1, 1, 1, PUBLIC).await, market.provider(2, 1, 1, PUBLIC).await];
+    let tiers = |market: &Market| {
+        let found = market.found(&best());
+        found.iter().map(|found| (found.client_id.as_bytes()[0], found.tier, found.estimated_speed)).collect::<Vec<_>>()
+    };
+    assert!(tiers(&market).iter().all(|(_, tier, speed)| (*tier, *speed) == (1, None)));
+    let (near, slow) = (&guards[0].connection().vitals, &guards[1].connection().vitals);
+    near.measured_latency(Duration::from_millis(20));
+    near.measured_speed(50e6);
+    slow.measured_speed(1e5);
+    market.index.sample().await;
+    assert_eq!(tiers(&market), [(1, 0, Some(50e6)), (2, 3, Some(1e5))]);
+    slow.carried(60_000_000);
+    market.index.sample().await;
+    assert_eq!(tiers(&market)[1], (2, 0, Some(6e7)), "real traffic was faster than the measurement");
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ pub fn located() -> TestApi {
         country: "de".into(),
         region: "Land Berlin".into(),
         city: "Berlin".into(),
+        latitude: 52.52,
+        longitude: 13.405,
+        ..Override::default()
     }];
     TestApi::with_config(config)
 }
@@ -134,4 +137,40 @@ async fn wrong_types_and_malformed_ids_are_refused() {
     for count in [0, 1, 1000, i64::MAX, i64::MIN] {
         api.post(PATH, json!({"count": count, "specs": [{"best_available": true}]})).await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn old_apps_get_ids_alone() {
+    let api = located();
+    let path = "/network/find-providers";
+    api.post(path, json!({"count": 3})).await.golden(200, "none");
+    let (first, _first) = provide(&api, &[ProvideMode::Public]).await;
+    let answer = api.post(path, json!({})).await;
+    answer.golden(200, "anywhere");
+    let (second, _second) = provide(&api, &[ProvideMode::Public]).await;
+    let body = json!({"specs": [{"best_available": true}]});
+    let country = api.post(PATH, body).await.expect(200)["providers"][0]["location"]["country_location_id"].clone();
+    let ids = |answer: Value| answer["client_ids"].as_array().unwrap().len();
+    assert_eq!(ids(api.post(path, json!({"location_id": country, "count": 5})).await.expect(200)), 2);
+    assert_eq!(ids(api.post(path, json!({"location_id": country, "count": 1})).await.expect(200)), 1);
+    assert_eq!(ids(api.post(path, json!({"location_id": first})).await.expect(200)), 0, "no such place");
+    assert_eq!(ids(api.post(path, json!({"location_group_id": first})).await.expect(200)), 0, "no such group");
+    let without = |key: &str| json!({"count": 5, key: [first]});
+    for key in ["exclude_location_ids", "exclude_client_ids"] {
+        let answer = api.post(path, without(key)).await.expect(200);
+        assert_eq!(answer["client_ids"], json!([second]), "{key}");
+    }
+    api.post(path, json!({"count": "many"})).await.golden(400, "wrong_type");
+}
+
+#[tokio::test]
+async fn plain_words_become_specs() {
+    let api = TestApi::new();
+    let path = "/network/create-provider-spec";
+    api.post(path, json!({"query": "germny or sweden"})).await.golden(200, "two_countries");
+    api.post(path, json!({"query": "Nordic"})).await.golden(200, "group");
+    api.post(path, json!({"query": "01020304-0506-0708-090a-0b0c0d0e0f10"})).await.golden(200, "client");
+    api.post(path, json!({"query": "nowhere at all"})).await.golden(200, "anything");
+    api.post(path, json!({"query": ""})).await.golden(200, "empty");
+    api.post(path, json!({"query": 7})).await.golden(400, "wrong_type");
 }
