@@ -18,8 +18,8 @@ const MEAN_SAMPLES: u32 = 4;
 pub struct Vitals {
     last_message: AtomicU64,
     is_provider: AtomicBool,
-    /// The most bytes per second that real traffic has shown.
-    carried: AtomicU64,
+    /// The most bytes per second that were certainly reached.
+    reached: AtomicU64,
     measured: Mutex<Measured>,
 }
 
@@ -69,9 +69,9 @@ impl Vitals {
         self.is_provider.load(Ordering::Relaxed)
     }
 
-    /// Notes how many bytes per second real traffic carried for some seconds; the most counts.
-    pub fn carried(&self, bytes_per_second: u64) {
-        self.carried.fetch_max(bytes_per_second, Ordering::Relaxed);
+    /// Notes how many bytes per second real traffic, or a measurement that could not show more, reached; the most counts.
+    pub fn reached(&self, bytes_per_second: u64) {
+        self.reached.fetch_max(bytes_per_second, Ordering::Relaxed);
     }
 
     /// Adds a measurement of the time to the client and back.
@@ -94,9 +94,9 @@ impl Vitals {
         self.measured.lock().speed.get()
     }
 
-    /// The most bytes per second that real traffic has shown; 0 when it never was enough to tell.
-    pub fn most_carried(&self) -> f64 {
-        self.carried.load(Ordering::Relaxed) as f64
+    /// The most bytes per second that were reached; 0 when it never was enough to tell.
+    pub fn most_reached(&self) -> f64 {
+        self.reached.load(Ordering::Relaxed) as f64
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn means_follow_the_last_few_measurements() {
         let vitals = Vitals::default();
-        assert_eq!((vitals.latency(), vitals.speed(), vitals.most_carried()), (None, None, 0.0));
+        assert_eq!((vitals.latency(), vitals.speed(), vitals.most_reached()), (None, None, 0.0));
         vitals.measured_latency(Duration::from_millis(100));
         vitals.measured_latency(Duration::from_millis(50));
         assert_eq!(vitals.latency(), Some(Duration::from_millis(75)));
@@ -116,8 +116,8 @@ mod tests {
         }
         vitals.measured_speed(2000.0);
         assert_eq!(vitals.speed(), Some(1250.0));
-        vitals.carried(5);
-        vitals.carried(3);
-        assert_eq!(vitals.most_carried(), 5.0);
+        vitals.reached(5);
+        vitals.reached(3);
+        assert_eq!(vitals.most_reached(), 5.0);
     }
 }

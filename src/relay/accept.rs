@@ -10,19 +10,22 @@ use hyper::http::Response;
 use hyper::http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::address_limit::AddressPermit;
+use super::connection::Health;
 use super::drop_reason::EndReason;
 use super::handshake::{self, Credentials};
 use super::outbox::Outbox;
 use super::ports::Identity;
+use super::probe::{Prober, Wanted};
 use super::resident::Resident;
 use super::transport::quic::{QuicReader, QuicWriter};
 use super::transport::websocket::{WebSocketReader, WebSocketWriter};
 use super::transport::{FrameReader, FrameWriter, Kind};
 use super::{Relay, announce, connection, control_link, ip};
 use crate::domain::presence::PresenceGuard;
+use crate::domain::vitals::Vitals;
 use crate::telemetry::metrics::GaugeGuard;
 
 /// Time to say goodbye to a transport that failed to authenticate.
@@ -32,6 +35,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct WebSocketTicket {
     credentials: Option<Credentials>,
+    echoes_probes: bool,
     address: IpAddr,
     unauthenticated: OwnedSemaphorePermit,
     /// None: too many transports from there; answered 101, closed at once.
@@ -42,6 +46,7 @@ pub struct WebSocketTicket {
 struct Arrival {
     kind: Kind,
     credentials: Option<Credentials>,
+    echoes_probes: bool,
     address: IpAddr,
     unauthenticated: OwnedSemaphorePermit,
     place: AddressPermit,
@@ -62,8 +67,9 @@ pub(super) fn websocket_response(
         handshake::busy_response()
     })?;
     let credentials = handshake::credentials_from_headers(&request.headers);
+    let echoes_probes = handshake::echoes_probes(&request.headers);
     let place = relay.addresses.try_acquire(address);
-    Ok((response, WebSocketTicket { credentials, address, unauthenticated, place }))
+    Ok((response, WebSocketTicket { credentials, echoes_probes, address, unauthenticated, place }))
 }
 
 /// See [`Relay::serve_websocket`].
@@ -78,6 +84,7 @@ where
     let arrival = Arrival {
         kind: Kind::WebSocket,
         credentials: ticket.credentials,
+        echoes_probes: ticket.echoes_probes,
         address: ticket.address,
         unauthenticated: ticket.unauthenticated,
         place,
@@ -114,7 +121,8 @@ pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) ->
         Ok(Err(_)) => return relay.count_end(EndReason::PeerClosed),
         Err(_) => return relay.count_end(EndReason::AuthTimeout),
     };
-    let arrival = Arrival { kind: Kind::Quic, credentials: None, address, unauthenticated, place };
+    let arrival =
+        Arrival { kind: Kind::Quic, credentials: None, echoes_probes: false, address, unauthenticated, place };
     serve(relay, arrival, QuicReader::new(receive), QuicWriter::new(send, connection)).await
 }
 
@@ -133,10 +141,12 @@ async fn serve<R: FrameReader, W: FrameWriter>(
         Kind::WebSocket => &relay.metrics.websocket_connections,
         Kind::Quic => &relay.metrics.quic_connections,
     });
+    let prober = relay.prober(arrival.echoes_probes);
     // Boxed, so that an idle client does not keep the memory of its handshake.
     let reason = match Box::pin(join(relay, arrival, &mut reader, &mut writer)).await {
         Ok(attached) => {
-            let reason = connection::run(relay, &attached.resident, &attached.outbox, reader, writer).await;
+            let health = Health { vitals: attached.vitals(), prober };
+            let reason = connection::run(relay, &attached.resident, &attached.outbox, reader, writer, health).await;
             tracing::debug!(client = %attached.resident.client_id, reason = reason.label(), "connection ended");
             reason
         }
@@ -168,7 +178,7 @@ async fn join<R: FrameReader, W: FrameWriter>(
     let outbox = relay.new_outbox();
     let limit = relay.config.relay.transports_per_client;
     let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
-    let mut attached = Attached { resident: joined.resident, outbox, _present: None, _place: arrival.place };
+    let mut attached = Attached { resident: joined.resident, outbox, present: None, _place: arrival.place };
     if joined.is_new {
         relay.tasks.spawn(control_link::run(Arc::clone(relay), Arc::clone(&attached.resident)));
     }
@@ -178,7 +188,7 @@ async fn join<R: FrameReader, W: FrameWriter>(
     } else if relay.is_draining.load(Ordering::Relaxed) {
         attached.outbox.close(EndReason::Drained);
     }
-    attached._present = Some(announce::announce(relay, &attached.resident, joined.is_new, arrival.address));
+    attached.present = Some(announce::announce(relay, &attached.resident, joined.is_new, arrival.address));
     Ok(attached)
 }
 
@@ -217,8 +227,14 @@ async fn write_echo<W: FrameWriter>(
 struct Attached {
     resident: Arc<Resident>,
     outbox: Arc<Outbox>,
-    _present: Option<PresenceGuard>,
+    present: Option<PresenceGuard>,
     _place: AddressPermit,
+}
+
+impl Attached {
+    fn vitals(&self) -> Arc<Vitals> {
+        self.present.as_ref().map(|guard| Arc::clone(&guard.connection().vitals)).unwrap_or_default()
+    }
 }
 
 impl Drop for Attached {
@@ -230,6 +246,13 @@ impl Drop for Attached {
 }
 
 impl Relay {
+    fn prober(&self, echoes_probes: bool) -> Option<Box<Prober>> {
+        let settings = &self.config.discovery;
+        let wanted = Wanted { latency: settings.latency_probes, speed: settings.speed_probes };
+        let is_any_wanted = echoes_probes && (wanted.latency || wanted.speed);
+        is_any_wanted.then(|| Box::new(Prober::new(wanted, Instant::now())))
+    }
+
     fn count_end(&self, reason: EndReason) -> EndReason {
         if let Some(counter) = self.metrics.connections_ended.get(reason.index()) {
             counter.inc();

@@ -9,21 +9,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Relay;
 use super::drop_reason::EndReason;
 use super::keepalive::IdleTimer;
+use super::meter::Meter;
 use super::outbox::{Outbox, Taken};
+use super::probe::{Action, Prober, Situation};
 use super::resident::Resident;
 use super::road::Road;
 use super::transport::{FrameReader, FrameWriter, Message};
+use crate::domain::vitals::Vitals;
 use crate::telemetry::relay_metrics::RelayMetrics;
 use crate::time::Timestamp;
 
 /// Time to say goodbye.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// What a transport shows of its client's health, and how it is asked for more.
+pub struct Health {
+    /// Where it is noted.
+    pub vitals: Arc<Vitals>,
+    /// Measures; none for a transport whose client sends nothing back.
+    pub prober: Option<Box<Prober>>,
+}
+
 /// Serves an attached transport until it ends. The caller detaches it.
 pub async fn run<R: FrameReader, W: FrameWriter>(
     relay: &Arc<Relay>,
@@ -31,16 +43,17 @@ pub async fn run<R: FrameReader, W: FrameWriter>(
     outbox: &Arc<Outbox>,
     mut reader: R,
     writer: W,
+    health: Health,
 ) -> EndReason {
     let settings = &relay.config.relay;
-    let write_loop =
-        write_loop(Arc::clone(outbox), writer, settings.keepalive, settings.write_timeout, Arc::clone(&relay.metrics));
+    let written = Written { metrics: Arc::clone(&relay.metrics), vitals: Arc::clone(&health.vitals) };
+    let write_loop = write_loop(Arc::clone(outbox), writer, settings.keepalive, settings.write_timeout, written);
     let mut writing = AbortOnDropHandle::new(tokio::spawn(write_loop));
     let road = Road::new(Arc::clone(resident), relay.flows(resident));
     let reason = tokio::select! {
         biased;
         reason = &mut writing => return reason.unwrap_or(EndReason::PeerClosed),
-        reason = read_loop(relay, outbox, road, &mut reader) => reason,
+        reason = read_loop(relay, outbox, road, &mut reader, health) => reason,
     };
     outbox.close(reason);
     // The first reason counts: the read loop may have ended because the connection was being closed.
@@ -48,15 +61,29 @@ pub async fn run<R: FrameReader, W: FrameWriter>(
 }
 
 /// Reads until the connection ends.
-async fn read_loop<R: FrameReader>(relay: &Relay, outbox: &Outbox, mut road: Road, reader: &mut R) -> EndReason {
+async fn read_loop<R: FrameReader>(
+    relay: &Relay,
+    outbox: &Outbox,
+    mut road: Road,
+    reader: &mut R,
+    mut health: Health,
+) -> EndReason {
     let mut idle = IdleTimer::new(relay.config.relay.read_timeout);
+    let mut meter = Meter::new(Instant::now());
+    health.poll(outbox);
     loop {
         let now = relay.clock.now();
-        let routed = route_all(outbox, &mut road, reader, now);
+        let routed = route_all(outbox, &mut road, reader, now, &mut health);
         // What came before an offence still goes out.
-        road.finish(now, &relay.metrics);
+        let bytes = road.finish(now, &relay.metrics);
         match routed {
-            Ok(true) => idle.touch(),
+            Ok(true) => {
+                let at = idle.touch();
+                health.vitals.heard(now);
+                if let Some(speed) = meter.add(bytes, at) {
+                    health.vitals.reached(speed);
+                }
+            }
             Ok(false) => {}
             Err(reason) => return reason,
         }
@@ -70,6 +97,7 @@ async fn read_loop<R: FrameReader>(relay: &Relay, outbox: &Outbox, mut road: Roa
                     return EndReason::ReadTimeout;
                 }
                 road.tidy(relay.clock.now());
+                health.poll(outbox);
             }
         }
     }
@@ -82,13 +110,18 @@ fn route_all<R: FrameReader>(
     road: &mut Road,
     reader: &mut R,
     now: Timestamp,
+    health: &mut Health,
 ) -> Result<bool, EndReason> {
     let mut is_alive = false;
+    // A probe begins between reads only.
+    let is_echoing = health.prober.as_ref().is_some_and(|prober| prober.is_echoing());
     while let Some(message) = reader.next()? {
         match message {
             Message::Data(frame) => {
                 is_alive = true;
-                if frame.len() > R::MAX_CONTROL_BYTES {
+                if frame.len() <= R::MAX_CONTROL_BYTES {
+                    health.handle_short(&frame, outbox);
+                } else if !is_echoing || !health.handle_long(&frame, outbox) {
                     road.take(frame, now)?;
                 }
             }
@@ -99,15 +132,75 @@ fn route_all<R: FrameReader>(
     Ok(is_alive)
 }
 
+impl Health {
+    /// Begins measurements that are due.
+    fn poll(&mut self, outbox: &Outbox) {
+        let Some(prober) = &mut self.prober else { return };
+        let situation = Situation {
+            is_provider: self.vitals.is_provider(),
+            has_waiting: outbox.has_waiting(),
+            reached: self.vitals.most_reached(),
+        };
+        let actions = prober.poll(Instant::now(), situation, &mut rand::rng());
+        self.act(actions, outbox);
+    }
+
+    /// Takes a message too short to be a frame: a keepalive, or something sent back.
+    fn handle_short(&mut self, message: &[u8], outbox: &Outbox) {
+        if !message.is_empty()
+            && let Some(prober) = &mut self.prober
+        {
+            let action = prober.handle_short(message, Instant::now(), &mut rand::rng());
+            self.act(action, outbox);
+        }
+    }
+
+    /// Takes a message that may have been sent back; false when it is the client's own.
+    fn handle_long(&mut self, message: &[u8], outbox: &Outbox) -> bool {
+        let Some(prober) = &mut self.prober else { return false };
+        let Some(actions) = prober.handle_long(message, Instant::now(), outbox.has_waiting()) else { return false };
+        self.act(actions, outbox);
+        true
+    }
+
+    fn act(&mut self, actions: impl IntoIterator<Item = Action>, outbox: &Outbox) {
+        for action in actions {
+            match action {
+                // A probe that finds no room is one that is not answered.
+                Action::Send(message) => drop(outbox.push_control(message)),
+                Action::Hold(messages) => {
+                    if outbox.hold() {
+                        messages.into_iter().for_each(|message| outbox.push_ahead(message));
+                    } else if let Some(prober) = &mut self.prober {
+                        prober.cancel_speed();
+                    }
+                }
+                Action::Next(message) => outbox.push_ahead(message),
+                Action::Release => outbox.release(),
+                Action::Latency(latency) => self.vitals.measured_latency(latency),
+                Action::Speed(speed) => self.vitals.measured_speed(speed),
+                Action::SpeedFloor(speed) => self.vitals.reached(speed as u64),
+            }
+        }
+    }
+}
+
+/// Where it is noted what was written.
+struct Written {
+    metrics: Arc<RelayMetrics>,
+    vitals: Arc<Vitals>,
+}
+
 /// Writes what the outbox holds, a batch at a time, and a keepalive after silence.
 async fn write_loop<W: FrameWriter>(
     outbox: Arc<Outbox>,
     mut writer: W,
     keepalive: Duration,
     write_timeout: Duration,
-    metrics: Arc<RelayMetrics>,
+    written: Written,
 ) -> EndReason {
     let mut batch = VecDeque::new();
+    let mut meter = Meter::new(Instant::now());
     let mut idle = IdleTimer::new(keepalive);
     loop {
         let taken = tokio::select! {
@@ -128,29 +221,32 @@ async fn write_loop<W: FrameWriter>(
                 continue;
             }
         };
-        let result = match taken {
+        let (bytes, result) = match taken {
             Taken::Closed(reason) => {
                 // A peer that does not read gets no goodbye.
                 let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
                 return reason;
             }
-            Taken::Frames { pong } => {
-                metrics.frames_sent.inc_by(batch.len() as u64);
+            Taken::Frames { bytes, pong } => {
+                written.metrics.frames_sent.inc_by(batch.len() as u64);
                 let pong = match pong {
                     Some(payload) => within(write_timeout, writer.write_pong(payload)).await,
                     None => Ok(()),
                 };
-                match pong {
+                let result = match pong {
                     Ok(()) => write_all(&mut writer, &mut batch, write_timeout).await,
                     failed => failed,
-                }
+                };
+                (bytes as u64, result)
             }
         };
         if let Err(reason) = result {
             outbox.close(reason);
             return reason;
         }
-        idle.touch();
+        if let Some(speed) = meter.add(bytes, idle.touch()) {
+            written.vitals.reached(speed);
+        }
     }
 }
 

@@ -22,6 +22,10 @@ use crate::wire::messages::{Auth, Frame, MessageType};
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const INSTANCE_HEADER: HeaderName = HeaderName::from_static("x-ur-instanceid");
 
+const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ur-transportversion");
+/// The first version whose clients send probes back.
+const ECHOING_VERSION: u32 = 2;
+
 /// What a client says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -37,6 +41,12 @@ pub fn credentials_from_headers(headers: &HeaderMap) -> Option<Credentials> {
     let instance_id = headers.get(INSTANCE_HEADER)?.to_str().ok()?.trim().parse().ok()?;
     let is_usable = scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty();
     is_usable.then(|| Credentials { token: token.trim().to_owned(), instance_id })
+}
+
+/// Whether the client sends probes back; others would take them for frames.
+pub fn echoes_probes(headers: &HeaderMap) -> bool {
+    let version = headers.get(VERSION_HEADER).and_then(|version| version.to_str().ok()?.trim().parse::<u32>().ok());
+    version.is_some_and(|version| version >= ECHOING_VERSION)
 }
 
 /// Reads the credentials of a first message: a Frame of type TransferAuth with an Auth in it.

@@ -29,10 +29,11 @@ impl IdleTimer {
         Self { limit, last, sleep: Box::pin(sleep_until(last + limit)) }
     }
 
-    /// Silence begins anew.
+    /// Silence begins anew; says when that is.
     #[inline]
-    pub fn touch(&mut self) {
+    pub fn touch(&mut self) -> Instant {
         self.last = Instant::now();
+        self.last
     }
 
     /// Waits until the timer is due for a look; true when the silence has reached the limit, which also begins a new

@@ -46,8 +46,10 @@ pub mod drop_reason;
 pub mod handshake;
 pub mod id_hash;
 pub mod keepalive;
+pub mod meter;
 pub mod outbox;
 pub mod ports;
+pub mod probe;
 pub mod registry;
 pub mod resident;
 pub mod road;
@@ -55,6 +57,8 @@ pub mod route;
 pub mod tally;
 pub mod transport;
 
+#[cfg(test)]
+mod probing_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub enum Refusal {
 pub enum Taken {
     /// The batch holds frames, or a pong is due.
     Frames {
+        /// Bytes of the frames; none for what was sent ahead of held frames.
+        bytes: usize,
         /// Payload of the newest ping not yet answered.
         pong: Option<Bytes>,
     },
@@ -68,6 +70,9 @@ struct State {
     in_flight_frames: usize,
     in_flight_bytes: usize,
     pong: Option<Bytes>,
+    /// Frames wait until they are released; `ahead` is sent meanwhile.
+    is_held: bool,
+    ahead: VecDeque<Bytes>,
     is_superseded: bool,
     closed: Option<EndReason>,
     waker: Option<Waker>,
@@ -157,6 +162,36 @@ impl Outbox {
         wake(state);
     }
 
+    /// Lets what waits wait until [`Outbox::release`]. False, and nothing happens, when something waits already.
+    pub fn hold(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_free = state.waiting.is_empty() && state.closed.is_none();
+        state.is_held |= is_free;
+        is_free
+    }
+
+    /// Sends a message ahead of what is held.
+    pub fn push_ahead(&self, message: Bytes) {
+        let mut state = self.state.lock();
+        if state.is_held && state.closed.is_none() {
+            state.ahead.push_back(message);
+            wake(state);
+        }
+    }
+
+    /// Lets what was held go.
+    pub fn release(&self) {
+        let mut state = self.state.lock();
+        state.is_held = false;
+        state.ahead = VecDeque::new();
+        wake(state);
+    }
+
+    /// Whether anything waits, held or not.
+    pub fn has_waiting(&self) -> bool {
+        !self.state.lock().waiting.is_empty()
+    }
+
     /// Marks whether a newer transport of the client is open.
     pub fn set_superseded(&self, is_superseded: bool) {
         self.state.lock().is_superseded = is_superseded;
@@ -199,17 +234,22 @@ impl Outbox {
             return Poll::Ready(Taken::Closed(reason));
         }
         let pong = state.pong.take();
-        if state.waiting.is_empty() && pong.is_none() {
+        let has_any = if state.is_held { !state.ahead.is_empty() } else { !state.waiting.is_empty() };
+        if !has_any && pong.is_none() {
             match &mut state.waker {
                 Some(waker) => waker.clone_from(context.waker()),
                 none => *none = Some(context.waker().clone()),
             }
             return Poll::Pending;
         }
-        std::mem::swap(&mut state.waiting, batch);
+        if state.is_held {
+            std::mem::swap(&mut state.ahead, batch);
+        } else {
+            std::mem::swap(&mut state.waiting, batch);
+            state.in_flight_bytes = std::mem::take(&mut state.waiting_bytes);
+        }
         state.in_flight_frames = batch.len();
-        state.in_flight_bytes = std::mem::take(&mut state.waiting_bytes);
-        Poll::Ready(Taken::Frames { pong })
+        Poll::Ready(Taken::Frames { bytes: state.in_flight_bytes, pong })
     }
 
     /// Gives back the memory of a past burst.
@@ -261,7 +301,7 @@ mod tests {
         let mut run = frames(3, 5);
         assert_eq!(outbox.push(&mut run), Ok(()));
         assert!(run.is_empty());
-        assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { pong: None }, frames(3, 5))));
+        assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { bytes: 15, pong: None }, frames(3, 5))));
         assert_eq!(take(&outbox), Poll::Pending);
     }
 
@@ -330,7 +370,7 @@ mod tests {
         outbox.pong(Bytes::from_static(b"x"));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         let taken = outbox.poll_take(&mut Context::from_waker(&waker), &mut batch);
-        assert_eq!(taken, Poll::Ready(Taken::Frames { pong: Some(Bytes::from_static(b"x")) }));
+        assert_eq!(taken, Poll::Ready(Taken::Frames { bytes: 4, pong: Some(Bytes::from_static(b"x")) }));
         assert_eq!(batch.len(), 4);
     }
 }

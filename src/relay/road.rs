@@ -84,11 +84,11 @@ impl Road {
         Ok(())
     }
 
-    /// Sends the frames that still wait, and reports what was counted. After every read.
+    /// Sends the frames that still wait, and reports what was counted; says how many bytes that was. After every read.
     #[inline]
-    pub fn finish(&mut self, now: Timestamp, metrics: &RelayMetrics) {
+    pub fn finish(&mut self, now: Timestamp, metrics: &RelayMetrics) -> u64 {
         self.send_run(now);
-        self.tally.report(metrics);
+        self.tally.report(metrics)
     }
 
     /// Forgets idle flows and gives back the memory of a past burst. Now and then.

@@ -39,13 +39,14 @@ impl Tally {
         }
     }
 
-    /// Adds everything to the shared counters and begins anew.
-    pub fn report(&mut self, metrics: &RelayMetrics) {
+    /// Adds everything to the shared counters and begins anew. Says how many bytes were read.
+    pub fn report(&mut self, metrics: &RelayMetrics) -> u64 {
         if self.received_frames == 0 {
-            return;
+            return 0;
         }
+        let received_bytes = std::mem::take(&mut self.received_bytes);
         metrics.frames_received.inc_by(std::mem::take(&mut self.received_frames));
-        metrics.bytes_received.inc_by(std::mem::take(&mut self.received_bytes));
+        metrics.bytes_received.inc_by(received_bytes);
         let relayed = std::mem::take(&mut self.relayed);
         if relayed.frames > 0 {
             metrics.frames_relayed.inc_by(relayed.frames as u64);
@@ -58,5 +59,6 @@ impl Tally {
                 }
             }
         }
+        received_bytes
     }
 }

@@ -221,7 +221,11 @@ impl TestRelay {
 
     /// Upgrades over a pipe that holds `pipe_bytes` in each direction.
     pub fn dial(&self, token: Option<&str>, instance: u8, pipe_bytes: usize) -> TestClient {
-        let request = Self::upgrade(token, instance);
+        self.dial_with(Self::upgrade(token, instance), pipe_bytes)
+    }
+
+    /// As [`TestRelay::dial`], with any request.
+    pub fn dial_with(&self, request: Parts, pipe_bytes: usize) -> TestClient {
         let (_, ticket) = self.relay.websocket_response(&request, [127, 0, 0, 1].into()).unwrap();
         let (client, server) = tokio::io::duplex(pipe_bytes);
         let relay = self.relay.clone();

@@ -1,10 +1,11 @@
 //! The places that are known by name: every country, every group, and wherever providers were seen.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::country::COUNTRIES;
-use super::names::{Hit, NameIndex, Target};
+use super::names::{Match, NameIndex, Target};
 use super::place::Place;
 use crate::ids::LocationId;
 
@@ -24,6 +25,15 @@ pub struct Directory {
     large: Arc<NameIndex>,
     recent: Vec<Place>,
     small: Option<Arc<NameIndex>>,
+}
+
+/// Something found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// What was found.
+    pub target: Target,
+    /// Letters to add, leave out or change.
+    pub distance: usize,
 }
 
 /// The names at one moment; searched without holding anybody up.
@@ -77,11 +87,25 @@ impl Names {
     /// What a normalised query may mean, at most `limit` edits away, best first: by distance, then by how long the names
     /// agree, then by id. Of inexact hits only the best are kept.
     pub fn find(&self, query: &str, limit: usize) -> Vec<Hit> {
-        let mut hits: Vec<Hit> = self.0.iter().flat_map(|index| index.find(query, limit)).collect();
-        hits.sort_by_cached_key(|hit| (hit.distance, std::cmp::Reverse(hit.agreement), hit.target.id()));
-        let exact = hits.iter().take_while(|hit| hit.distance == 0).count();
-        hits.truncate(exact.clamp(BEST, EXACT_MAX));
-        hits
+        let mut matches: Vec<(Match, LocationId, &NameIndex)> = Vec::new();
+        for index in &self.0 {
+            let found = index.find(query, limit).into_iter();
+            matches.extend(found.map(|found| (found, index.id(found.target), &**index)));
+        }
+        let exact = matches.iter().filter(|(found, ..)| found.distance == 0).count();
+        let kept = exact.clamp(BEST, EXACT_MAX);
+        let key = |(found, id, _): &(Match, LocationId, &NameIndex)| (found.distance, Reverse(found.agreement), *id);
+        if matches.len() > kept {
+            // A short query finds thousands; only those kept are sorted.
+            matches.select_nth_unstable_by_key(kept, key);
+            matches.truncate(kept);
+        }
+        matches.sort_unstable_by_key(key);
+        let hit = |(found, _, index): (Match, LocationId, &NameIndex)| Hit {
+            target: index.targets()[found.target].clone(),
+            distance: found.distance,
+        };
+        matches.into_iter().map(hit).collect()
     }
 }
 

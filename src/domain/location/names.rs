@@ -31,11 +31,11 @@ impl Target {
     }
 }
 
-/// Something found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
-    /// What was found.
-    pub target: Target,
+/// Something found: which of the index's targets, and how well it fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Its number in [`NameIndex::targets`].
+    pub target: usize,
     /// Letters to add, leave out or change.
     pub distance: usize,
     /// How long query and name agree from their beginnings.
@@ -46,6 +46,7 @@ pub struct Hit {
 #[derive(Debug, Default)]
 pub struct NameIndex {
     targets: Vec<Target>,
+    ids: Vec<LocationId>,
     texts: Vec<Text>,
 }
 
@@ -87,7 +88,8 @@ impl NameIndex {
                 }
             }
         }
-        Self { targets, texts }
+        let ids = targets.iter().map(Target::id).collect();
+        Self { targets, ids, texts }
     }
 
     /// How many places and groups there are.
@@ -100,6 +102,11 @@ impl NameIndex {
         self.targets.is_empty()
     }
 
+    /// The id of a place or group.
+    pub fn id(&self, target: usize) -> LocationId {
+        self.ids[target]
+    }
+
     /// The places and groups.
     pub fn targets(&self) -> &[Target] {
         &self.targets
@@ -107,7 +114,7 @@ impl NameIndex {
 
     /// Everything with a name at most `limit` edits away from a normalised query. A query shorter than [`MIN_PREFIX`]
     /// finds only what is called exactly so, such as a country by its code.
-    pub fn find(&self, query: &str, limit: usize) -> Vec<Hit> {
+    pub fn find(&self, query: &str, limit: usize) -> Vec<Match> {
         let query = query.as_bytes();
         let mut best = vec![None; self.targets.len()];
         if query.len() < MIN_PREFIX {
@@ -117,12 +124,9 @@ impl NameIndex {
         } else {
             self.walk(query, limit, |texts, distance| note(&mut best, texts, distance, query));
         }
-        let found = best.into_iter().zip(&self.targets);
+        let found = best.into_iter().enumerate();
         found
-            .filter_map(|(best, target)| {
-                let (distance, agreement) = best?;
-                Some(Hit { target: target.clone(), distance, agreement })
-            })
+            .filter_map(|(target, best)| best.map(|(distance, agreement)| Match { target, distance, agreement }))
             .collect()
     }
 

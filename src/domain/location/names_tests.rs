@@ -26,9 +26,9 @@ fn found(index: &NameIndex, query: &str) -> Vec<(String, usize)> {
     let mut found: Vec<_> = index
         .find(&normalise_query(query), 2)
         .into_iter()
-        .map(|hit| match &hit.target {
-            Target::Place(_, place) => (name(place), hit.distance),
-            Target::Group(group) => (group.name.to_owned(), hit.distance),
+        .map(|found| match &index.targets()[found.target] {
+            Target::Place(_, place) => (name(place), found.distance),
+            Target::Group(group) => (group.name.to_owned(), found.distance),
         })
         .collect();
     found.sort();
@@ -115,7 +115,8 @@ proptest! {
         limit in 0usize..=4,
     ) {
         let index = NameIndex::new(names.iter().map(|name| place("de", "ba", name)), true);
-        let mut hits: Vec<_> = index.find(&query, limit).into_iter().map(|hit| (hit.target.id(), hit.distance)).collect();
+        let id = |found: &Match| index.targets()[found.target].id();
+        let mut hits: Vec<_> = index.find(&query, limit).iter().map(|found| (id(found), found.distance)).collect();
         hits.sort();
         prop_assert_eq!(hits, expected(index.targets(), &query, limit));
     }

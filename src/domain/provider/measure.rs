@@ -102,10 +102,10 @@ pub fn health(
     let newest = || connections.iter().rev().map(|connection| &connection.vitals);
     let latency = newest().find_map(|vitals| vitals.latency());
     let measured = newest().find_map(|vitals| vitals.speed());
-    let carried = newest().map(|vitals| vitals.most_carried()).fold(0.0, f64::max);
+    let reached = newest().map(|vitals| vitals.most_reached()).fold(0.0, f64::max);
     let speed = match measured {
-        Some(measured) => Some(Speed { bytes_per_second: measured.max(carried), is_floor: false }),
-        None if carried > 0.0 => Some(Speed { bytes_per_second: carried, is_floor: true }),
+        Some(measured) => Some(Speed { bytes_per_second: measured.max(reached), is_floor: false }),
+        None if reached > 0.0 => Some(Speed { bytes_per_second: reached, is_floor: true }),
         None => None,
     };
     let place = located.and_then(|located| located.place.coordinates);

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::candidates::{Candidates, KnownPlace};
 use super::index::{Asker, ProviderIndex};
+use crate::domain::location::directory::{Hit, Names};
 use crate::domain::location::group::{self, Group};
-use crate::domain::location::names::{Hit, Target};
+use crate::domain::location::names::Target;
 use crate::domain::location::place::{Coordinates, LocationType, Place};
 use crate::domain::location::text::normalise_query;
 use crate::ids::LocationId;
@@ -65,7 +66,7 @@ pub struct FindPlaces<'q> {
 /// The countries with at least one provider that the caller may use, by name.
 pub fn countries(index: &ProviderIndex, asker: Option<Asker>) -> Vec<ListedPlace> {
     index.with_candidates(|candidates| {
-        let view = View::new(candidates, index, asker);
+        let view = View::new(candidates, index.config().discovery.stable_weight, asker);
         let mut listed: Vec<_> = view
             .ids()
             .filter_map(|id| view.list(id, 0))
@@ -80,34 +81,38 @@ impl FindPlaces<'_> {
     /// Places with providers, what they lie in, and the largest places in them.
     pub fn with_providers(&self, index: &ProviderIndex) -> FoundPlaces {
         let hits = self.hits(index);
-        index.with_candidates(|candidates| {
-            let view = View::new(candidates, index, self.asker);
-            let mut distances: HashMap<LocationId, usize> = HashMap::new();
-            let mut order = Vec::new();
-            let mut add = |id: LocationId, distance: usize| {
-                distances.entry(id).or_insert_with(|| {
-                    order.push(id);
-                    distance
-                });
-            };
-            let found: Vec<_> = hits.iter().filter(|hit| view.has(hit.target.id())).collect();
-            found.iter().for_each(|hit| add(hit.target.id(), hit.distance));
-            for hit in &found {
-                if let Target::Place(_, place) = &hit.target {
-                    place.levels().into_iter().for_each(|(id, _)| add(id, ALONG));
-                }
+        let stable_weight = index.config().discovery.stable_weight;
+        index.with_candidates(|candidates| self.pick(&hits, candidates, stable_weight))
+    }
+
+    /// As [`FindPlaces::with_providers`], of hits and candidates that are at hand.
+    pub fn pick(&self, hits: &[Hit], candidates: &Candidates, stable_weight: f64) -> FoundPlaces {
+        let view = View::new(candidates, stable_weight, self.asker);
+        let mut distances: HashMap<LocationId, usize> = HashMap::new();
+        let mut order = Vec::new();
+        let mut add = |id: LocationId, distance: usize| {
+            distances.entry(id).or_insert_with(|| {
+                order.push(id);
+                distance
+            });
+        };
+        let found: Vec<_> = hits.iter().filter(|hit| view.has(hit.target.id())).collect();
+        found.iter().for_each(|hit| add(hit.target.id(), hit.distance));
+        for hit in &found {
+            if let Target::Place(id, place) = &hit.target {
+                view.levels(*id, place).into_iter().for_each(|id| add(id, ALONG));
             }
-            view.children(&found).into_iter().for_each(|id| add(id, ALONG));
-            let places = order.into_iter().filter_map(|id| view.list(id, distances[&id])).collect();
-            FoundPlaces { places, groups: Vec::new() }
-        })
+        }
+        view.children(&found).into_iter().for_each(|id| add(id, ALONG));
+        let places = order.into_iter().filter_map(|id| view.list(id, distances[&id])).collect();
+        FoundPlaces { places, groups: Vec::new() }
     }
 
     /// Places and groups, whether or not they have providers, and what the places lie in.
     pub fn anywhere(&self, index: &ProviderIndex) -> FoundPlaces {
         let hits = self.hits(index);
         index.with_candidates(|candidates| {
-            let view = View::new(candidates, index, self.asker);
+            let view = View::new(candidates, index.config().discovery.stable_weight, self.asker);
             let mut found = FoundPlaces::default();
             let mut seen = HashSet::new();
             for hit in &hits {
@@ -133,13 +138,18 @@ impl FindPlaces<'_> {
 
     /// Places and groups by name alone, best match first.
     pub fn hits(&self, index: &ProviderIndex) -> Vec<Hit> {
+        let names = index.with_directory(|directory| directory.names());
+        self.look_up(&names)
+    }
+
+    /// As [`FindPlaces::hits`], among names that are at hand.
+    pub fn look_up(&self, names: &Names) -> Vec<Hit> {
         let query = normalise_query(self.query);
         let limit = match self.max_distance_fraction {
             None => MAX_DISTANCE,
             // A negative number or none at all becomes zero.
             Some(fraction) => ((fraction * query.len() as f64).floor() as usize).min(MAX_FRACTION_DISTANCE),
         };
-        let names = index.with_directory(|directory| directory.names());
         names.find(&query, limit)
     }
 }
@@ -153,7 +163,7 @@ struct View<'c> {
 }
 
 impl<'c> View<'c> {
-    fn new(candidates: &'c Candidates, index: &ProviderIndex, asker: Option<Asker>) -> Self {
+    fn new(candidates: &'c Candidates, stable_weight: f64, asker: Option<Asker>) -> Self {
         let mut private: HashMap<LocationId, (Place, usize)> = HashMap::new();
         let pool = asker.and_then(|asker| candidates.private(asker.network_id));
         for share in pool.into_iter().flat_map(|pool| pool.shares(super::pool::Lane::Equal)) {
@@ -162,7 +172,7 @@ impl<'c> View<'c> {
                 private.entry(id).or_insert((place, 0)).1 += 1;
             }
         }
-        Self { candidates, stable_weight: index.config().discovery.stable_weight, private }
+        Self { candidates, stable_weight, private }
     }
 
     fn ids(&self) -> impl Iterator<Item = LocationId> {
@@ -173,6 +183,14 @@ impl<'c> View<'c> {
 
     fn has(&self, id: LocationId) -> bool {
         self.candidates.place(id).is_some() || self.private.contains_key(&id)
+    }
+
+    /// The ids of a place and of what it lies in. Known ones need not be derived again.
+    fn levels(&self, id: LocationId, place: &Place) -> Vec<LocationId> {
+        match self.candidates.place(id) {
+            Some(known) => known.level_ids.clone(),
+            None => place.levels().into_iter().map(|(id, _)| id).collect(),
+        }
     }
 
     /// A place with providers.

@@ -345,7 +345,7 @@ async fn what_transports_show_becomes_the_tier() {
     slow.measured_speed(1e5);
     market.index.sample().await;
     assert_eq!(tiers(&market), [(1, 0, Some(50e6)), (2, 3, Some(1e5))]);
-    slow.carried(60_000_000);
+    slow.reached(60_000_000);
     market.index.sample().await;
     assert_eq!(tiers(&market)[1], (2, 0, Some(6e7)), "real traffic was faster than the measurement");
 }
