@@ -29,6 +29,7 @@ async fn provider(relay: &TestRelay, version: &str) -> (TestClient, Arc<Vitals>)
 async fn live(client: &mut TestClient, time: Duration) -> (Vec<Bytes>, usize) {
     let (mut own, mut echoed, mut is_echoing) = (Vec::new(), 0, false);
     let end = tokio::time::Instant::now() + time;
+    let mut keepalive = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
             message = client.socket.next() => {
@@ -44,7 +45,7 @@ async fn live(client: &mut TestClient, time: Duration) -> (Vec<Bytes>, usize) {
                     _ => own.push(message),
                 }
             }
-            () = tokio::time::sleep(Duration::from_secs(5)) => client.send(Bytes::new()).await,
+            _ = keepalive.tick() => client.send(Bytes::new()).await,
             () = tokio::time::sleep_until(end) => return (own, echoed),
         }
     }
@@ -83,10 +84,8 @@ async fn frames_are_held_while_a_speed_is_measured_and_arrive_after_it() {
     relay.gate.open(id(2), id(1));
     let mut sender = relay.connect(1, 1).await;
     let (mut client, vitals) = provider(&relay, "2").await;
-    // Until the probe begins, the client lives; then it takes its time.
+    let mut keepalive = tokio::time::interval(Duration::from_secs(5));
     let mark = loop {
-        live(&mut client, Duration::from_millis(10)).await;
-        sender.send(Bytes::new()).await;
         tokio::select! {
             message = client.socket.next() => {
                 let message = Bytes::from(message.expect("open").unwrap().into_payload());
@@ -94,7 +93,10 @@ async fn frames_are_held_while_a_speed_is_measured_and_arrive_after_it() {
                     break message;
                 }
             }
-            () = tokio::time::sleep(Duration::from_secs(5)) => client.send(Bytes::new()).await,
+            _ = keepalive.tick() => {
+                client.send(Bytes::new()).await;
+                sender.send(Bytes::new()).await;
+            }
         }
     };
     let held = frame(1, 2, b"while it is measured");
