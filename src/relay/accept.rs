@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::address_limit::AddressPermit;
-use super::connection::Health;
+use super::connection::Pulse;
 use super::drop_reason::EndReason;
 use super::handshake::{self, Credentials};
 use super::outbox::Outbox;
@@ -145,8 +145,8 @@ async fn serve<R: FrameReader, W: FrameWriter>(
     // Boxed, so that an idle client does not keep the memory of its handshake.
     let reason = match Box::pin(join(relay, arrival, &mut reader, &mut writer)).await {
         Ok(attached) => {
-            let health = Health { vitals: attached.vitals(), prober };
-            let reason = connection::run(relay, &attached.resident, &attached.outbox, reader, writer, health).await;
+            let pulse = Pulse { vitals: attached.vitals(), prober };
+            let reason = connection::run(relay, &attached.resident, &attached.outbox, reader, writer, pulse).await;
             tracing::debug!(client = %attached.resident.client_id, reason = reason.label(), "connection ended");
             reason
         }

@@ -17,7 +17,7 @@ use super::drop_reason::EndReason;
 use super::keepalive::IdleTimer;
 use super::meter::Meter;
 use super::outbox::{Outbox, Taken};
-use super::probe::{Action, Prober, Situation};
+use super::probe::{ProbeStep, Prober, Situation};
 use super::resident::Resident;
 use super::road::Road;
 use super::transport::{FrameReader, FrameWriter, Message};
@@ -29,7 +29,7 @@ use crate::time::Timestamp;
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// What a transport shows of its client's health, and how it is asked for more.
-pub struct Health {
+pub struct Pulse {
     /// Where it is noted.
     pub vitals: Arc<Vitals>,
     /// Measures; none for a transport whose client sends nothing back.
@@ -43,17 +43,17 @@ pub async fn run<R: FrameReader, W: FrameWriter>(
     outbox: &Arc<Outbox>,
     mut reader: R,
     writer: W,
-    health: Health,
+    pulse: Pulse,
 ) -> EndReason {
     let settings = &relay.config.relay;
-    let written = Written { metrics: Arc::clone(&relay.metrics), vitals: Arc::clone(&health.vitals) };
+    let written = Written { metrics: Arc::clone(&relay.metrics), vitals: Arc::clone(&pulse.vitals) };
     let write_loop = write_loop(Arc::clone(outbox), writer, settings.keepalive, settings.write_timeout, written);
     let mut writing = AbortOnDropHandle::new(tokio::spawn(write_loop));
     let road = Road::new(Arc::clone(resident), relay.flows(resident));
     let reason = tokio::select! {
         biased;
         reason = &mut writing => return reason.unwrap_or(EndReason::PeerClosed),
-        reason = read_loop(relay, outbox, road, &mut reader, health) => reason,
+        reason = read_loop(relay, outbox, road, &mut reader, pulse) => reason,
     };
     outbox.close(reason);
     // The first reason counts: the read loop may have ended because the connection was being closed.
@@ -66,22 +66,22 @@ async fn read_loop<R: FrameReader>(
     outbox: &Outbox,
     mut road: Road,
     reader: &mut R,
-    mut health: Health,
+    mut pulse: Pulse,
 ) -> EndReason {
     let mut idle = IdleTimer::new(relay.config.relay.read_timeout);
     let mut meter = Meter::new(Instant::now());
-    health.poll(outbox);
+    pulse.poll(outbox);
     loop {
         let now = relay.clock.now();
-        let routed = route_all(outbox, &mut road, reader, now, &mut health);
+        let routed = route_all(outbox, &mut road, reader, now, &mut pulse);
         // What came before an offence still goes out.
         let bytes = road.finish(now, &relay.metrics);
         match routed {
             Ok(true) => {
                 let at = idle.touch();
-                health.vitals.heard(now);
+                pulse.vitals.heard(now);
                 if let Some(speed) = meter.add(bytes, at) {
-                    health.vitals.reached(speed);
+                    pulse.vitals.reached(speed);
                 }
             }
             Ok(false) => {}
@@ -97,7 +97,7 @@ async fn read_loop<R: FrameReader>(
                     return EndReason::ReadTimeout;
                 }
                 road.tidy(relay.clock.now());
-                health.poll(outbox);
+                pulse.poll(outbox);
             }
         }
     }
@@ -110,18 +110,18 @@ fn route_all<R: FrameReader>(
     road: &mut Road,
     reader: &mut R,
     now: Timestamp,
-    health: &mut Health,
+    pulse: &mut Pulse,
 ) -> Result<bool, EndReason> {
     let mut is_alive = false;
     // A probe begins between reads only.
-    let is_echoing = health.prober.as_ref().is_some_and(|prober| prober.is_echoing());
+    let is_echoing = pulse.prober.as_ref().is_some_and(|prober| prober.is_echoing());
     while let Some(message) = reader.next()? {
         match message {
             Message::Data(frame) => {
                 is_alive = true;
                 if frame.len() <= R::MAX_CONTROL_BYTES {
-                    health.handle_short(&frame, outbox);
-                } else if !is_echoing || !health.handle_long(&frame, outbox) {
+                    pulse.handle_short(&frame, outbox);
+                } else if !is_echoing || !pulse.handle_long(&frame, outbox) {
                     road.take(frame, now)?;
                 }
             }
@@ -132,7 +132,7 @@ fn route_all<R: FrameReader>(
     Ok(is_alive)
 }
 
-impl Health {
+impl Pulse {
     /// Begins measurements that are due.
     fn poll(&mut self, outbox: &Outbox) {
         let Some(prober) = &mut self.prober else { return };
@@ -163,23 +163,23 @@ impl Health {
         true
     }
 
-    fn act(&mut self, actions: impl IntoIterator<Item = Action>, outbox: &Outbox) {
+    fn act(&mut self, actions: impl IntoIterator<Item = ProbeStep>, outbox: &Outbox) {
         for action in actions {
             match action {
                 // A probe that finds no room is one that is not answered.
-                Action::Send(message) => drop(outbox.push_control(message)),
-                Action::Hold(messages) => {
+                ProbeStep::Send(message) => drop(outbox.push_control(message)),
+                ProbeStep::Hold(messages) => {
                     if outbox.hold() {
                         messages.into_iter().for_each(|message| outbox.push_ahead(message));
                     } else if let Some(prober) = &mut self.prober {
                         prober.cancel_speed();
                     }
                 }
-                Action::Next(message) => outbox.push_ahead(message),
-                Action::Release => outbox.release(),
-                Action::Latency(latency) => self.vitals.measured_latency(latency),
-                Action::Speed(speed) => self.vitals.measured_speed(speed),
-                Action::SpeedFloor(speed) => self.vitals.reached(speed as u64),
+                ProbeStep::Next(message) => outbox.push_ahead(message),
+                ProbeStep::Release => outbox.release(),
+                ProbeStep::Latency(latency) => self.vitals.measured_latency(latency),
+                ProbeStep::Speed(speed) => self.vitals.measured_speed(speed),
+                ProbeStep::SpeedFloor(speed) => self.vitals.reached(speed as u64),
             }
         }
     }

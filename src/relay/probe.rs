@@ -70,7 +70,7 @@ pub struct Situation {
 
 /// What to do next.
 #[derive(Debug, PartialEq)]
-pub enum Action {
+pub enum ProbeStep {
     /// Send this, in its turn.
     Send(Bytes),
     /// Hold frames back, and send these.
@@ -130,7 +130,7 @@ impl Prober {
     }
 
     /// Begins what is due and gives up what was never answered. Now and then.
-    pub fn poll(&mut self, now: Instant, situation: Situation, rng: &mut impl Rng) -> Vec<Action> {
+    pub fn poll(&mut self, now: Instant, situation: Situation, rng: &mut impl Rng) -> Vec<ProbeStep> {
         if self.latency.as_ref().is_some_and(|probe| now >= probe.sent + PATIENCE) {
             self.latency = None;
             self.latency_due = later(now, rng);
@@ -142,7 +142,7 @@ impl Prober {
             // Nobody knows what this client does; it is not asked again.
             self.speed = None;
             self.wanted.speed = false;
-            return vec![Action::Release];
+            return vec![ProbeStep::Release];
         }
         if !situation.is_provider {
             return Vec::new();
@@ -161,7 +161,7 @@ impl Prober {
     }
 
     /// Takes a message of at most 16 bytes.
-    pub fn handle_short(&mut self, message: &[u8], now: Instant, rng: &mut impl Rng) -> Option<Action> {
+    pub fn handle_short(&mut self, message: &[u8], now: Instant, rng: &mut impl Rng) -> Option<ProbeStep> {
         let probe = self.latency.take_if(|probe| probe.id == message)?;
         let (shortest, samples) = (probe.shortest.min(now - probe.sent), probe.samples + 1);
         if samples < LATENCY_SAMPLES {
@@ -169,11 +169,11 @@ impl Prober {
         }
         self.latency_due = later(now, rng);
         self.shortest = Some(shortest);
-        Some(Action::Latency(shortest))
+        Some(ProbeStep::Latency(shortest))
     }
 
     /// Takes a longer message while [`Prober::is_echoing`]; none when it is the client's own.
-    pub fn handle_long(&mut self, message: &[u8], now: Instant, has_waiting: bool) -> Option<Vec<Action>> {
+    pub fn handle_long(&mut self, message: &[u8], now: Instant, has_waiting: bool) -> Option<Vec<ProbeStep>> {
         let probe = self.speed.as_mut()?;
         if message.len() == 1 + ID_BYTES && message[1..] == probe.id {
             return match message[0] {
@@ -194,13 +194,13 @@ impl Prober {
         self.speed = None;
     }
 
-    fn send_latency(&mut self, now: Instant, samples: u8, shortest: Duration, rng: &mut impl Rng) -> Action {
+    fn send_latency(&mut self, now: Instant, samples: u8, shortest: Duration, rng: &mut impl Rng) -> ProbeStep {
         let id: [u8; ID_BYTES] = rng.random();
         self.latency = Some(LatencyProbe { id, sent: now, samples, shortest });
-        Action::Send(Bytes::copy_from_slice(&id))
+        ProbeStep::Send(Bytes::copy_from_slice(&id))
     }
 
-    fn start_speed(&mut self, now: Instant, rng: &mut impl Rng) -> Action {
+    fn start_speed(&mut self, now: Instant, rng: &mut impl Rng) -> ProbeStep {
         let mut noise = vec![0; CHUNK_BYTES - ID_BYTES];
         rng.fill(&mut noise[..]);
         let probe =
@@ -208,11 +208,11 @@ impl Prober {
         let probe = self.speed.insert(probe);
         let mut messages = vec![probe.mark(START)];
         messages.extend((1..WINDOW).map(|_| probe.chunk()));
-        Action::Hold(messages)
+        ProbeStep::Hold(messages)
     }
 
-    fn finish_speed(&mut self, now: Instant) -> Vec<Action> {
-        let mut actions = vec![Action::Release];
+    fn finish_speed(&mut self, now: Instant) -> Vec<ProbeStep> {
+        let mut actions = vec![ProbeStep::Release];
         let Some(probe) = self.speed.take().filter(|probe| probe.returned >= MIN_CHUNKS) else { return actions };
         let elapsed = (now - probe.began).as_secs_f64().max(1e-6);
         let speed = f64::from(probe.returned) * CHUNK_BYTES as f64 / elapsed;
@@ -220,8 +220,8 @@ impl Prober {
         // Without a known distance the window may have been the limit.
         let limit = self.shortest.map_or(0.0, |shortest| window / shortest.as_secs_f64().max(1e-6));
         actions.push(match speed >= WINDOW_BOUND * limit {
-            true => Action::SpeedFloor(speed),
-            false => Action::Speed(speed),
+            true => ProbeStep::SpeedFloor(speed),
+            false => ProbeStep::Speed(speed),
         });
         actions
     }
@@ -229,15 +229,15 @@ impl Prober {
 
 impl SpeedProbe {
     /// What follows a message that came back.
-    fn next(&mut self, has_waiting: bool) -> Vec<Action> {
+    fn next(&mut self, has_waiting: bool) -> Vec<ProbeStep> {
         if self.is_stopped {
             return Vec::new();
         }
         if has_waiting || self.sent == CHUNKS {
             self.is_stopped = true;
-            return vec![Action::Next(self.mark(STOP))];
+            return vec![ProbeStep::Next(self.mark(STOP))];
         }
-        vec![Action::Next(self.chunk())]
+        vec![ProbeStep::Next(self.chunk())]
     }
 
     fn mark(&self, kind: u8) -> Bytes {

@@ -19,7 +19,7 @@ impl Probed {
         Self { prober: Prober::new(wanted, now), now, rng: StdRng::seed_from_u64(1) }
     }
 
-    fn poll(&mut self, situation: Situation) -> Vec<Action> {
+    fn poll(&mut self, situation: Situation) -> Vec<ProbeStep> {
         self.prober.poll(self.now, situation, &mut self.rng)
     }
 
@@ -32,20 +32,20 @@ impl Probed {
     fn latency(&mut self, times_ms: &[u64]) -> Duration {
         let mut actions = self.poll(IDLE);
         for time in times_ms {
-            let [Action::Send(message)] = &actions[..] else { panic!("{actions:?}") };
+            let [ProbeStep::Send(message)] = &actions[..] else { panic!("{actions:?}") };
             let message = message.clone();
             assert_eq!(message.len(), 16);
             self.now += Duration::from_millis(*time);
             actions = self.prober.handle_short(&message, self.now, &mut self.rng).into_iter().collect();
         }
-        let [Action::Latency(latency)] = actions[..] else { panic!("{actions:?}") };
+        let [ProbeStep::Latency(latency)] = actions[..] else { panic!("{actions:?}") };
         latency
     }
 
     /// Echoes a speed probe with `round_trip` for each window, until its last action. Says how many chunks came back.
-    fn speed(&mut self, round_trip: Duration, is_held_up: impl Fn(usize) -> bool) -> (Vec<Action>, usize) {
+    fn speed(&mut self, round_trip: Duration, is_held_up: impl Fn(usize) -> bool) -> (Vec<ProbeStep>, usize) {
         let mut actions = self.poll(IDLE);
-        let Some(Action::Hold(messages)) = actions.pop() else { panic!("no probe") };
+        let Some(ProbeStep::Hold(messages)) = actions.pop() else { panic!("no probe") };
         let (mut on_the_way, mut chunks) = (messages, 0);
         loop {
             assert!(on_the_way.len() <= WINDOW as usize);
@@ -55,7 +55,7 @@ impl Probed {
                 chunks += usize::from(message.len() == CHUNK_BYTES);
                 for action in self.prober.handle_long(&message, self.now, is_held_up(chunks)).expect("its own") {
                     match action {
-                        Action::Next(message) => on_the_way.push(message),
+                        ProbeStep::Next(message) => on_the_way.push(message),
                         other => next.push(other),
                     }
                 }
@@ -73,7 +73,7 @@ fn the_shortest_of_some_round_trips_is_the_latency() {
     assert_eq!(probed.latency(&[90, 40, 70, 80, 50, 60, 45, 99]), Duration::from_millis(40));
     assert_eq!(probed.poll(IDLE), [], "not again for hours");
     assert_eq!(probed.after(RETEST - Duration::from_secs(1)).poll(Situation { reached: FAST, ..IDLE }), []);
-    assert!(matches!(probed.after(RETEST).poll(IDLE)[..], [Action::Send(_)]));
+    assert!(matches!(probed.after(RETEST).poll(IDLE)[..], [ProbeStep::Send(_)]));
     let mut probed = Probed::new(Wanted { latency: false, speed: false });
     assert_eq!(probed.after(RETEST * 3).poll(IDLE), []);
 }
@@ -97,7 +97,7 @@ fn a_speed_is_measured_within_the_window_when_traffic_has_not_shown_it() {
     // 16 messages come back in 100 ms, although the distance would allow ten times as many.
     let (actions, chunks) = probed.speed(Duration::from_millis(100), |_| false);
     assert_eq!(chunks, CHUNKS as usize);
-    let [Action::Release, Action::Speed(speed)] = actions[..] else { panic!("{actions:?}") };
+    let [ProbeStep::Release, ProbeStep::Speed(speed)] = actions[..] else { panic!("{actions:?}") };
     assert!((140e3..165e3).contains(&speed), "{speed}");
     assert!(!probed.prober.is_echoing());
     assert_eq!(probed.poll(IDLE), []);
@@ -114,11 +114,14 @@ fn a_speed_that_the_window_allows_and_no_more_is_a_lower_bound() {
     probed.latency(&[100; 8]);
     probed.after(TRAFFIC_FIRST);
     let (actions, _) = probed.speed(Duration::from_millis(100), |_| false);
-    assert!(matches!(actions[..], [Action::Release, Action::SpeedFloor(_)]), "{actions:?}");
+    assert!(matches!(actions[..], [ProbeStep::Release, ProbeStep::SpeedFloor(_)]), "{actions:?}");
     let mut probed = Probed::new(SPEED);
     probed.after(TRAFFIC_FIRST);
     let (actions, _) = probed.speed(Duration::from_millis(100), |_| false);
-    assert!(matches!(actions[..], [Action::Release, Action::SpeedFloor(_)]), "the distance is unknown: {actions:?}");
+    assert!(
+        matches!(actions[..], [ProbeStep::Release, ProbeStep::SpeedFloor(_)]),
+        "the distance is unknown: {actions:?}"
+    );
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn a_waiting_frame_ends_the_probe_within_a_window() {
     let mut probed = Probed::new(SPEED);
     probed.after(TRAFFIC_FIRST);
     let (actions, chunks) = probed.speed(Duration::from_millis(10), |chunks| chunks >= 20);
-    assert_eq!(actions, [Action::Release], "too little was measured");
+    assert_eq!(actions, [ProbeStep::Release], "too little was measured");
     assert!(chunks < 20 + 2 * WINDOW as usize, "{chunks}");
 }
 
@@ -134,11 +137,11 @@ fn a_waiting_frame_ends_the_probe_within_a_window() {
 fn the_clients_own_frames_pass_and_a_client_that_never_stops_is_not_asked_again() {
     let mut probed = Probed::new(SPEED);
     probed.after(TRAFFIC_FIRST);
-    assert!(matches!(probed.poll(IDLE)[..], [Action::Hold(_)]));
+    assert!(matches!(probed.poll(IDLE)[..], [ProbeStep::Hold(_)]));
     for own in [&[0x0a; 17][..], &[0x0a; CHUNK_BYTES], &[1; 17], &[3; 40]] {
         assert_eq!(probed.prober.handle_long(own, probed.now, false), None);
     }
     assert!(probed.prober.is_echoing());
-    assert_eq!(probed.after(PATIENCE).poll(IDLE), [Action::Release]);
+    assert_eq!(probed.after(PATIENCE).poll(IDLE), [ProbeStep::Release]);
     assert_eq!(probed.after(RETEST * 3).poll(IDLE), []);
 }

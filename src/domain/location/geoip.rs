@@ -59,12 +59,12 @@ pub enum GeoIpError {
 pub struct Geography {
     /// The operator's ranges, closest first.
     overrides: Vec<(AddressRange, Arc<Located>)>,
-    file: Option<Table>,
+    file: Option<AddressTable>,
     fallback: Option<Arc<Located>>,
     server: Option<Coordinates>,
 }
 
-enum Table {
+enum AddressTable {
     Mmdb(Reader<Vec<u8>>),
     Text(Ranges),
 }
@@ -128,8 +128,8 @@ impl Geography {
 
     fn locate_in_file(&self, address: IpAddr) -> Option<Located> {
         let reader = match self.file.as_ref()? {
-            Table::Mmdb(reader) => reader,
-            Table::Text(ranges) => {
+            AddressTable::Mmdb(reader) => reader,
+            AddressTable::Text(ranges) => {
                 let place = Place::new(ranges.country(address)?.as_str(), "", "", "")?;
                 return Some(Located { place, network: NetworkKind::default() });
             }
@@ -144,15 +144,15 @@ impl Geography {
     }
 }
 
-fn open_table(path: &Path) -> Result<Table, GeoIpError> {
+fn open_table(path: &Path) -> Result<AddressTable, GeoIpError> {
     let bytes = std::fs::read(path).map_err(|error| GeoIpError::File(path.into(), error))?;
     let tail = &bytes[bytes.len().saturating_sub(MMDB_TAIL)..];
     if tail.windows(MMDB_MARKER.len()).any(|window| window == MMDB_MARKER) {
         let reader = Reader::from_source(bytes).map_err(|error| GeoIpError::Mmdb(path.into(), error))?;
-        return Ok(Table::Mmdb(reader));
+        return Ok(AddressTable::Mmdb(reader));
     }
     let text = String::from_utf8_lossy(&bytes);
-    Ranges::parse(&text).map(Table::Text).map_err(|error| GeoIpError::Text(path.into(), error))
+    Ranges::parse(&text).map(AddressTable::Text).map_err(|error| GeoIpError::Text(path.into(), error))
 }
 
 /// Reads a record of either layout: nested as MaxMind has it, or flat as ipinfo and ip-location-db have it.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::location::geoip::NetworkKind;
-use crate::domain::provider::pool::Lane;
+use crate::domain::provider::pool::Weighting;
 use crate::domain::provider::rank::Reliability;
 use crate::domain::testing::id;
 
@@ -16,7 +16,7 @@ fn candidate(client: u8, city: u8, is_public: bool) -> Candidate {
 }
 
 fn members(candidates: &Candidates, pool: &Pool) -> BTreeSet<ClientId> {
-    pool.shares(Lane::Equal).map(|share| candidates.at(share.slot).unwrap().client_id).collect()
+    pool.shares(Weighting::Equal).map(|share| candidates.at(share.slot).unwrap().client_id).collect()
 }
 
 proptest! {

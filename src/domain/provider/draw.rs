@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use rand::{Rng, RngExt};
 
-use super::pool::{Lane, Pool, Slot};
+use super::pool::{Pool, Slot, Weighting};
 use crate::domain::address_bucket::AddressBucket;
 
 /// Pools with no more providers than this are looked through at once.
@@ -20,7 +20,13 @@ const TRIES: usize = 64;
 
 /// Draws up to `wanted` providers from pools that have none in common. `chance` says how likely a provider that was
 /// drawn is taken: 0 never, 1 always, and between them as if its weight were that much smaller.
-pub fn draw(pools: &[&Pool], lane: Lane, wanted: usize, chance: impl Fn(Slot) -> f64, rng: &mut impl Rng) -> Vec<Slot> {
+pub fn draw(
+    pools: &[&Pool],
+    lane: Weighting,
+    wanted: usize,
+    chance: impl Fn(Slot) -> f64,
+    rng: &mut impl Rng,
+) -> Vec<Slot> {
     let mut drawn = Drawn::default();
     if pools.iter().map(|pool| pool.len()).sum::<usize>() > SMALL {
         drawn.by_trying(pools, lane, wanted, &chance, rng);
@@ -43,7 +49,7 @@ impl Drawn {
     fn by_trying(
         &mut self,
         pools: &[&Pool],
-        lane: Lane,
+        lane: Weighting,
         wanted: usize,
         chance: &impl Fn(Slot) -> f64,
         rng: &mut impl Rng,
@@ -60,7 +66,7 @@ impl Drawn {
             }
             let Some((slot, bucket)) = draw_one(pools, lane, rng.random_range(0..total), rng) else { return };
             let line = self.lines.entry(bucket).or_default();
-            if lane != Lane::Equal && *line >= round {
+            if lane != Weighting::Equal && *line >= round {
                 continue;
             }
             let chance = chance(slot);
@@ -80,7 +86,7 @@ impl Drawn {
     fn by_looking_through(
         &mut self,
         pools: &[&Pool],
-        lane: Lane,
+        lane: Weighting,
         wanted: usize,
         chance: &impl Fn(Slot) -> f64,
         rng: &mut impl Rng,
@@ -101,7 +107,7 @@ impl Drawn {
             let given = self.lines.get(&bucket).copied().unwrap_or(0);
             let mut before = 0.0;
             for (at, (time, slot)) in line.into_iter().enumerate() {
-                if lane == Lane::Equal {
+                if lane == Weighting::Equal {
                     order.push((0, time, slot));
                     continue;
                 }
@@ -117,7 +123,7 @@ impl Drawn {
 }
 
 /// Draws from the pool that `number` falls on.
-fn draw_one(pools: &[&Pool], lane: Lane, mut number: u64, rng: &mut impl Rng) -> Option<(Slot, AddressBucket)> {
+fn draw_one(pools: &[&Pool], lane: Weighting, mut number: u64, rng: &mut impl Rng) -> Option<(Slot, AddressBucket)> {
     for pool in pools {
         let total = pool.total(lane);
         if number < total {

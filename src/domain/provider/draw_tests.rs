@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::provider::pool::Weights;
 use crate::domain::provider::rank::{Rank, RankMode};
 
-const STRICT: Lane = Lane::Strict(RankMode::Quality);
+const STRICT: Weighting = Weighting::Strict(RankMode::Quality);
 
 fn bucket(number: u32) -> AddressBucket {
     AddressBucket::of(IpAddr::from((number * 8).to_be_bytes()))
@@ -122,7 +122,7 @@ fn several_pools_are_one_set() {
     let drawn = |rng: &mut StdRng| draw(&[&first, &second], STRICT, 1, |_| 1.0, rng)[0];
     let heavier = (0..6000).filter(|_| drawn(&mut rng) >= 600).count();
     assert!((3850..4150).contains(&heavier), "{heavier} of 6000");
-    let equal = |rng: &mut StdRng| draw(&[&first, &second], Lane::Equal, 1, |_| 1.0, rng)[0];
+    let equal = |rng: &mut StdRng| draw(&[&first, &second], Weighting::Equal, 1, |_| 1.0, rng)[0];
     let second_half = (0..6000).filter(|_| equal(&mut rng) >= 600).count();
     assert!((2850..3150).contains(&second_half), "{second_half} of 6000");
 }

@@ -8,7 +8,7 @@ use rand::Rng;
 use super::candidates::{Candidate, Candidates};
 use super::draw::draw;
 use super::index::{Asker, ProviderIndex};
-use super::pool::{Lane, Pool, Slot};
+use super::pool::{Pool, Slot, Weighting};
 use super::rank::RankMode;
 use crate::domain::location::geoip::Located;
 use crate::domain::location::group;
@@ -123,21 +123,21 @@ impl FindProviders {
         found.extend(ranked.into_iter().map(|(tier, candidate)| FoundProvider {
             client_id: candidate.client_id,
             tier,
-            estimated_speed: candidate.health.speed.map(|speed| speed.bytes_per_second),
+            estimated_speed: candidate.health.speed.and_then(|speed| speed.estimate()),
             located: candidate.located.clone(),
         }));
         found
     }
 
     /// Only those that pass the gate, when there are enough of them; else the others too, less likely.
-    fn lane(&self, scope: &Scope<'_>, min_strict: usize, chance: impl Fn(Slot) -> f64) -> Lane {
+    fn lane(&self, scope: &Scope<'_>, min_strict: usize, chance: impl Fn(Slot) -> f64) -> Weighting {
         if self.force_minimum {
-            return Lane::Equal;
+            return Weighting::Equal;
         }
-        let strict = Lane::Strict(self.mode);
+        let strict = Weighting::Strict(self.mode);
         let usable = scope.pools.iter().flat_map(|pool| pool.shares(strict)).filter(|share| chance(share.slot) > 0.0);
         match usable.take(min_strict).count() < min_strict {
-            true => Lane::Lenient(self.mode),
+            true => Weighting::Lenient(self.mode),
             false => strict,
         }
     }

@@ -166,7 +166,7 @@ impl<'c> View<'c> {
     fn new(candidates: &'c Candidates, stable_weight: f64, asker: Option<Asker>) -> Self {
         let mut private: HashMap<LocationId, (Place, usize)> = HashMap::new();
         let pool = asker.and_then(|asker| candidates.private(asker.network_id));
-        for share in pool.into_iter().flat_map(|pool| pool.shares(super::pool::Lane::Equal)) {
+        for share in pool.into_iter().flat_map(|pool| pool.shares(super::pool::Weighting::Equal)) {
             let located = candidates.at(share.slot).and_then(|candidate| candidate.located.as_ref());
             for (id, place) in located.iter().flat_map(|located| located.place.levels()) {
                 private.entry(id).or_insert((place, 0)).1 += 1;

@@ -1,7 +1,7 @@
 //! A set of providers that can be drawn from by weight in O(log n), and changed as cheaply.
 //!
 //! Providers behind one address bucket share a *line*. A line weighs as much as the average of its members, so a
-//! thousand addresses of one subnet are drawn as often as one address elsewhere. Several weightings, the [`Lane`]s, lie
+//! thousand addresses of one subnet are drawn as often as one address elsewhere. Several weightings, the [`Weighting`]s, lie
 //! in one Fenwick tree over the lines. Weights are integers: what is added and taken away again leaves no trace.
 
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ const SHORT_LINE: usize = 64;
 
 /// A weighting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum Weighting {
     /// By rank, and only who passes the gate.
     Strict(RankMode),
     /// By rank; who does not pass the gate weighs a tenth.
@@ -38,10 +38,10 @@ pub enum Lane {
     Equal,
 }
 
-/// How many lanes there are.
+/// How many weightings there are.
 pub const LANES: usize = 5;
 
-impl Lane {
+impl Weighting {
     fn index(self) -> usize {
         match self {
             Self::Strict(RankMode::Quality) => 0,
@@ -101,7 +101,7 @@ pub struct Position {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Member {
+struct Weighed {
     slot: Slot,
     weights: Weights,
 }
@@ -110,7 +110,7 @@ struct Member {
 #[derive(Debug)]
 struct Line {
     bucket: AddressBucket,
-    members: Vec<Member>,
+    members: Vec<Weighed>,
     sums: [u64; LANES],
     shared: u64,
 }
@@ -205,12 +205,12 @@ impl Pool {
     }
 
     /// What all lines weigh.
-    pub fn total(&self, lane: Lane) -> u64 {
+    pub fn total(&self, lane: Weighting) -> u64 {
         self.tree.total()[lane.index()]
     }
 
     /// Lines that weigh something.
-    pub fn line_count(&self, lane: Lane) -> usize {
+    pub fn line_count(&self, lane: Weighting) -> usize {
         self.filled[lane.index()] as usize
     }
 
@@ -231,7 +231,7 @@ impl Pool {
             if line.members.is_empty() {
                 line.members.reserve_exact(1);
             }
-            line.members.push(Member { slot, weights });
+            line.members.push(Weighed { slot, weights });
             line.add(&weights);
             line.members.len() - 1
         });
@@ -267,7 +267,7 @@ impl Pool {
     }
 
     /// Draws a provider; none when nobody weighs anything.
-    pub fn draw(&self, lane: Lane, rng: &mut impl Rng) -> Option<(Slot, AddressBucket)> {
+    pub fn draw(&self, lane: Weighting, rng: &mut impl Rng) -> Option<(Slot, AddressBucket)> {
         let (lane, total) = (lane.index(), self.total(lane));
         if total == 0 {
             return None;
@@ -277,7 +277,7 @@ impl Pool {
     }
 
     /// Everyone who weighs something.
-    pub fn shares(&self, lane: Lane) -> impl Iterator<Item = Share> {
+    pub fn shares(&self, lane: Weighting) -> impl Iterator<Item = Share> {
         let lane = lane.index();
         self.lines.iter().flat_map(move |line| {
             let divisor = if lane == EQUAL { 1.0 } else { line.members.len() as f64 * f64::from(UNIT) };

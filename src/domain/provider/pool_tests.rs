@@ -18,8 +18,8 @@ fn weights(weight: f64, is_strict: bool) -> Weights {
     Weights::new(&rank, &rank)
 }
 
-const STRICT: Lane = Lane::Strict(RankMode::Quality);
-const LENIENT: Lane = Lane::Lenient(RankMode::Quality);
+const STRICT: Weighting = Weighting::Strict(RankMode::Quality);
+const LENIENT: Weighting = Weighting::Lenient(RankMode::Quality);
 
 /// The sum of squared deviations of counts from what shares lead to expect.
 fn chi_squared(counts: &[u32], shares: &[f64]) -> f64 {
@@ -85,7 +85,7 @@ fn who_does_not_pass_the_gate_weighs_nothing_or_a_tenth() {
         |lane| pool.shares(lane).map(|share| (share.slot, (share.weight * 1000.0).round())).collect::<Vec<_>>();
     assert_eq!(shares(STRICT), [(1, 1000.0)]);
     assert_eq!(shares(LENIENT), [(1, 1000.0), (2, 100.0)]);
-    assert_eq!(shares(Lane::Equal), [(1, 1000.0), (2, 1000.0)]);
+    assert_eq!(shares(Weighting::Equal), [(1, 1000.0), (2, 1000.0)]);
     assert_eq!((pool.line_count(STRICT), pool.line_count(LENIENT), pool.len()), (1, 2, 2));
 }
 
@@ -117,7 +117,7 @@ proptest! {
             }
         }
         prop_assert_eq!(pool.len(), members.len());
-        for lane in [STRICT, LENIENT, Lane::Strict(RankMode::Speed), Lane::Lenient(RankMode::Speed), Lane::Equal] {
+        for lane in [STRICT, LENIENT, Weighting::Strict(RankMode::Speed), Weighting::Lenient(RankMode::Speed), Weighting::Equal] {
             let mut expected: Vec<Slot> =
                 members.iter().filter(|(_, (.., weights))| weights.of(lane.index()) > 0).map(|(slot, _)| *slot).collect();
             let mut found: Vec<Slot> = pool.shares(lane).map(|share| share.slot).collect();

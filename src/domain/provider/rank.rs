@@ -67,6 +67,17 @@ pub struct Speed {
     pub is_floor: bool,
 }
 
+/// Bytes per second from which a floor says something to others.
+const FLOOR_WORTH_TELLING: f64 = 4.0 * MIB;
+
+impl Speed {
+    /// What others should expect; none when too little was asked of the provider to tell.
+    pub fn estimate(&self) -> Option<f64> {
+        let is_telling = !self.is_floor || self.bytes_per_second >= FLOOR_WORTH_TELLING;
+        is_telling.then_some(self.bytes_per_second)
+    }
+}
+
 /// How many of a provider's minutes were good.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reliability {
@@ -245,6 +256,8 @@ mod tests {
         for mode in [RankMode::Quality, RankMode::Speed] {
             assert_eq!(rank(&floor(0.1), mode), rank(&health(Some(1), None), mode));
         }
+        let estimate = |mib: f64| floor(mib).speed.and_then(|speed| speed.estimate());
+        assert_eq!((estimate(0.1), estimate(4.0)), (None, Some(4.0 * MIB)));
         assert_eq!(rank(&floor(40.0), RankMode::Speed), rank(&health(Some(1), Some(40.0)), RankMode::Speed));
     }
 
