@@ -15,7 +15,7 @@ const PAGE: usize = 1024;
 /// Connected public providers, and how many places they are in.
 pub(super) fn look_around(providers: &ProviderIndex) -> CensusDay {
     providers.with_candidates(|candidates| {
-        let mut census = CensusDay { providers: candidates.public().members().len() as u64, ..CensusDay::default() };
+        let mut census = CensusDay { providers: candidates.public().len() as u64, ..CensusDay::default() };
         for (_, known) in candidates.places() {
             match known.place.location_type() {
                 LocationType::Country => census.countries += 1,

@@ -208,6 +208,7 @@ pub(super) fn heartbeat(now: Timestamp) -> Write {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     use super::*;
     use crate::domain::presence::PresenceEntry;
@@ -224,7 +225,7 @@ mod tests {
             instance_id: id(1),
             address: IpAddr::from([203, 0, 113, 1]),
         };
-        Connection { entry, connect_time: START }
+        Connection { entry, connect_time: START, vitals: Arc::default() }
     }
 
     fn minutes(days: &Days) -> Vec<(u32, usize, u32)> {
