@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::association;
 use super::auth::role::WantedIdentity;
 use super::caller::Caller;
 use super::client_key;
@@ -153,45 +154,40 @@ impl AuthClient {
                 top_level => top_level,
             },
         };
-        let limits = &tx.config.limits;
-        let is_full = match &source_client_id {
-            None => {
-                limits.clients_per_network != 0
-                    && tx.scan(&NETWORK_CLIENTS, &self.caller.network_id)?.len() >= limits.clients_per_network
-            }
-            Some((source, _)) => {
-                limits.derived_per_client != 0 && tx.scan(&DERIVED_CLIENTS, source)?.len() >= limits.derived_per_client
-            }
-        };
-        if is_full {
-            return Ok(AuthClientOutcome::LimitExceeded);
-        }
-        let client_id = tx.new_id();
-        let client = ClientRecord {
+        let new = NewClient {
             network_id: self.caller.network_id,
-            device_id: match &source_client_id {
-                Some((_, source)) => source.device_id,
-                None => self.create_device(tx)?,
-            },
-            source_client_id: source_client_id.as_ref().map(|(id, _)| *id),
-            description: cut(&self.description, MAX_DEVICE_TEXT_BYTES).to_owned(),
-            create_time: tx.now,
-            auth_time: tx.now,
-            seen_time: Timestamp::ZERO,
-            active: true,
-            deactivate_time: None,
+            description: &self.description,
+            device_spec: &self.device_spec,
             roles,
             principal,
         };
-        tx.put(&CLIENTS, &client_id, &client)?;
-        match &source_client_id {
-            None => tx.put(&NETWORK_CLIENTS, &(client.network_id, client_id), &())?,
-            Some((source_id, source)) => {
-                tx.put(&DERIVED_CLIENTS, &(*source_id, client_id), &())?;
-                self.refresh_device(tx, *source_id, source, &self.description)?;
-            }
+        let created = match source_client_id {
+            None => create_top_level(tx, new)?,
+            Some((source_id, source)) => self.derive(tx, source_id, &source, new)?,
+        };
+        Ok(match created {
+            Some((client_id, client)) => AuthClientOutcome::Authorized(client_id, Box::new(client)),
+            None => AuthClientOutcome::LimitExceeded,
+        })
+    }
+
+    fn derive(
+        &self,
+        tx: &mut Tx<'_>,
+        source_id: ClientId,
+        source: &ClientRecord,
+        new: NewClient<'_>,
+    ) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
+        let limit = tx.config.limits.derived_per_client;
+        if limit != 0 && tx.scan(&DERIVED_CLIENTS, &source_id)?.len() >= limit {
+            return Ok(None);
         }
-        Ok(AuthClientOutcome::Authorized(client_id, Box::new(client)))
+        let client_id = tx.new_id();
+        let client = new.into_record(tx.now, source.device_id, Some(source_id));
+        tx.put(&CLIENTS, &client_id, &client)?;
+        tx.put(&DERIVED_CLIENTS, &(source_id, client_id), &())?;
+        self.refresh_device(tx, source_id, source, &self.description)?;
+        Ok(Some((client_id, client)))
     }
 
     /// An active client of the caller's network.
@@ -208,19 +204,6 @@ impl AuthClient {
         }
     }
 
-    fn create_device(&self, tx: &mut Tx<'_>) -> Result<DeviceId, DomainError> {
-        let device_id = tx.new_id();
-        let mut device = DeviceRecord {
-            network_id: self.caller.network_id,
-            device_name: String::new(),
-            device_spec: String::new(),
-            create_time: tx.now,
-        };
-        device.refresh(&self.description, &self.device_spec);
-        tx.put(&DEVICES, &device_id, &device)?;
-        Ok(device_id)
-    }
-
     fn refresh_device(
         &self,
         tx: &mut Tx<'_>,
@@ -235,6 +218,67 @@ impl AuthClient {
         }
         Ok(())
     }
+}
+
+/// A client to make.
+pub struct NewClient<'a> {
+    /// The network it belongs to.
+    pub network_id: NetworkId,
+    /// What the app calls it; names the device of a top-level client.
+    pub description: &'a str,
+    /// What the device is.
+    pub device_spec: &'a str,
+    /// Opaque identity roles.
+    pub roles: Vec<String>,
+    /// Opaque identity principal; empty for none.
+    pub principal: String,
+}
+
+impl NewClient<'_> {
+    fn into_record(self, now: Timestamp, device_id: DeviceId, source_client_id: Option<ClientId>) -> ClientRecord {
+        ClientRecord {
+            network_id: self.network_id,
+            device_id,
+            source_client_id,
+            description: cut(self.description, MAX_DEVICE_TEXT_BYTES).to_owned(),
+            create_time: now,
+            auth_time: now,
+            seen_time: Timestamp::ZERO,
+            active: true,
+            deactivate_time: None,
+            roles: self.roles,
+            principal: self.principal,
+        }
+    }
+}
+
+/// Whether a network has all the top-level clients it may have.
+pub fn is_full(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, StoreError> {
+    let limit = tx.config.limits.clients_per_network;
+    Ok(limit != 0 && tx.scan(&NETWORK_CLIENTS, network_id)?.len() >= limit)
+}
+
+/// Makes a top-level client with a device of its own; `None` when the network has all the clients it may have.
+pub fn create_top_level(
+    tx: &mut Tx<'_>,
+    new: NewClient<'_>,
+) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
+    if is_full(tx, &new.network_id)? {
+        return Ok(None);
+    }
+    let (device_id, client_id) = (tx.new_id(), tx.new_id());
+    let mut device = DeviceRecord {
+        network_id: new.network_id,
+        device_name: String::new(),
+        device_spec: String::new(),
+        create_time: tx.now,
+    };
+    device.refresh(new.description, new.device_spec);
+    let client = new.into_record(tx.now, device_id, None);
+    tx.put(&DEVICES, &device_id, &device)?;
+    tx.put(&CLIENTS, &client_id, &client)?;
+    tx.put(&NETWORK_CLIENTS, &(client.network_id, client_id), &())?;
+    Ok(Some((client_id, client)))
 }
 
 /// Removes clients of a network, each with all that is derived from it.
@@ -346,6 +390,7 @@ fn end(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(),
     tx.put(&TOMBSTONES, &(tx.now.day_number(), client_id), &())?;
     client_key::withdraw(tx, &client_id)?;
     provide::remove(tx, client_id)?;
+    association::remove_of_client(tx, client_id)?;
     tx.effect(Effect::ClientRemoved(client_id));
     Ok(())
 }

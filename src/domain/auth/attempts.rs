@@ -60,6 +60,16 @@ pub enum Limit {
     MethodChange(MethodChange),
     /// New names for one network, each way of asking for itself.
     Rename(RenameKind),
+    /// Device codes that one network adds, right or wrong.
+    DeviceAdd,
+    /// Wrong device codes and secrets from one address.
+    DeviceCode,
+    /// Adopt codes made from one address.
+    AdoptCode,
+    /// Adopt codes made by strangers altogether: what bounds the store.
+    AdoptCodeAnywhere,
+    /// Feedback of one network.
+    Feedback,
 }
 
 /// A change that a user may make a few times a day.
@@ -87,6 +97,11 @@ impl Limit {
             Limit::AnonymousAccount(count) => (count as usize, DAY, 4),
             Limit::MethodChange(change) => (5, DAY, 0x10 + change as u8),
             Limit::Rename(kind) => (2, DAY, 0x20 + kind as u8),
+            Limit::DeviceAdd => (9, 30 * MINUTE, 5),
+            Limit::DeviceCode => (30, 5 * MINUTE, 6),
+            Limit::AdoptCode => (20, 10 * MINUTE, 7),
+            Limit::AdoptCodeAnywhere => (3000, 10 * MINUTE, 8),
+            Limit::Feedback => (30, 60 * MINUTE, 9),
         }
     }
 }
@@ -95,6 +110,8 @@ type Window = VecDeque<Timestamp>;
 
 /// All windows.
 pub struct Attempts {
+    /// `auth.attempt_limits`; accounts without a sign-in method have a setting of their own.
+    is_on: bool,
     /// Random for each process: the keys of the windows tell nothing about addresses.
     secret: hmac::Key,
     windows: Mutex<HashMap<[u8; 16], (Duration, Window)>>,
@@ -108,15 +125,14 @@ pub struct Reservation<'a> {
     keys: Vec<[u8; 16]>,
 }
 
-impl Default for Attempts {
-    fn default() -> Self {
+impl Attempts {
+    /// No attempts yet. With `is_on` false, nothing but accounts without a sign-in method is limited.
+    pub fn new(is_on: bool) -> Self {
         let mut secret = [0; 32];
         rand::rng().fill_bytes(&mut secret);
-        Self { secret: hmac::Key::new(hmac::HMAC_SHA256, &secret), windows: Mutex::default() }
+        Self { is_on, secret: hmac::Key::new(hmac::HMAC_SHA256, &secret), windows: Mutex::default() }
     }
-}
 
-impl Attempts {
     /// Takes a place for the test of a secret: in the window of this user at this address, and in the user's own.
     ///
     /// # Errors
@@ -139,6 +155,16 @@ impl Attempts {
     /// [`DomainError::TooMany`] when it is full.
     pub fn by_address(&self, now: Timestamp, origin: &Origin, limit: Limit) -> Result<Reservation<'_>, DomainError> {
         self.reserve(now, origin, vec![(limit, self.key(limit, origin, true, ""))])
+    }
+
+    /// Takes a place for an adopt code: in the window of the caller's address, and in the one of all strangers.
+    ///
+    /// # Errors
+    /// [`DomainError::TooMany`] when either is full.
+    pub fn adopt_code(&self, now: Timestamp, origin: &Origin) -> Result<Reservation<'_>, DomainError> {
+        let here = (Limit::AdoptCode, self.key(Limit::AdoptCode, origin, true, ""));
+        let anywhere = (Limit::AdoptCodeAnywhere, self.key(Limit::AdoptCodeAnywhere, origin, false, ""));
+        self.reserve(now, origin, vec![here, anywhere])
     }
 
     /// Takes a place under a user's name, wherever the call comes from.
@@ -173,7 +199,8 @@ impl Attempts {
         origin: &Origin,
         wanted: Vec<(Limit, [u8; 16])>,
     ) -> Result<Reservation<'_>, DomainError> {
-        if origin.surface == Surface::Operator {
+        let is_limited = self.is_on || matches!(wanted[..], [(Limit::AnonymousAccount(_), _)]);
+        if origin.surface == Surface::Operator || !is_limited {
             return Ok(Reservation { attempts: self, at: now, keys: Vec::new() });
         }
         let mut windows = self.windows.lock();
@@ -270,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_fifth_wrong_secret_in_five_minutes_waits() {
-        let attempts = Attempts::default();
+        let attempts = Attempts::new(true);
         let origin = from("203.0.113.9");
         for second in 0..4 {
             attempts.secret(NOW + Duration::from_secs(second), &origin, Some("ada")).unwrap().keep();
@@ -286,7 +313,7 @@ mod tests {
 
     #[test]
     fn success_clears_and_withdrawal_leaves_no_trace() {
-        let attempts = Attempts::default();
+        let attempts = Attempts::new(true);
         let origin = from("2001:db8::1");
         for _ in 0..3 {
             attempts.secret(NOW, &origin, None).unwrap().keep();
@@ -303,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_user_is_guarded_against_many_addresses_too() {
-        let attempts = Attempts::default();
+        let attempts = Attempts::new(true);
         for host in 0..299u32 {
             let address = std::net::Ipv4Addr::from(0x0a00_0000 + host * 8);
             attempts.secret(NOW, &from(&address.to_string()), Some("ada")).unwrap().keep();
@@ -313,7 +340,7 @@ mod tests {
 
     #[test]
     fn places_are_taken_before_the_work_so_that_calls_at_once_cannot_slip_through() {
-        let attempts = Attempts::default();
+        let attempts = Attempts::new(true);
         let origin = from("203.0.113.9");
         let held: Vec<_> = (0..4).map(|_| attempts.secret(NOW, &origin, Some("ada")).unwrap()).collect();
         wait(attempts.secret(NOW, &origin, Some("ada")));
@@ -321,8 +348,30 @@ mod tests {
     }
 
     #[test]
+    fn switched_off_nothing_but_new_accounts_is_limited() {
+        let attempts = Attempts::new(false);
+        let origin = from("203.0.113.9");
+        for _ in 0..400 {
+            attempts.secret(NOW, &origin, Some("ada")).unwrap().keep();
+            attempts.adopt_code(NOW, &origin).unwrap().keep();
+        }
+        attempts.by_address(NOW, &origin, Limit::AnonymousAccount(1)).unwrap().keep();
+        wait(attempts.by_address(NOW, &origin, Limit::AnonymousAccount(1)));
+    }
+
+    #[test]
+    fn strangers_from_many_addresses_make_a_bounded_number_of_adopt_codes() {
+        let attempts = Attempts::new(true);
+        for host in 0..3000u32 {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + host * 8);
+            attempts.adopt_code(NOW, &from(&address.to_string())).unwrap().keep();
+        }
+        assert_eq!(wait(attempts.adopt_code(NOW, &from("198.51.100.1"))), Duration::from_secs(600));
+    }
+
+    #[test]
     fn windows_stay_bounded_and_the_operator_has_none() {
-        let attempts = Attempts::default();
+        let attempts = Attempts::new(true);
         let origin = from("203.0.113.9");
         for name in 0..MAX_WINDOWS {
             let at = NOW + Duration::from_millis(name as u64 / 64);

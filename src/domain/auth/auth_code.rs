@@ -13,7 +13,6 @@ use super::role::WantedIdentity;
 use super::{Accounts, session};
 use crate::domain::caller::Caller;
 use crate::domain::error::DomainError;
-use crate::domain::network::USERS;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::token::Claims;
 use crate::ids::{NetworkId, SessionId, UserId};
@@ -227,17 +226,8 @@ impl Operation for UseAuthCode {
             return Ok(None);
         };
         // A code made before a password change must not log in, not even with a token that would be refused later.
-        let user = tx.get(&USERS, &record.user_id)?;
-        if user.is_none_or(|user| record.create_time < user.credential_change_time) {
-            return Ok(None);
-        }
-        let session_id = match &record.session_id {
-            Some(creator) => match session::start_child(tx, &record.network_id, creator)? {
-                Some(session_id) => session_id,
-                None => return Ok(None),
-            },
-            None => session::login(tx, &record.user_id)?.session_id.ok_or(DomainError::Unavailable)?,
-        };
+        let session_id = session::vouched(tx, &record.user_id, record.create_time, record.session_id.as_ref())?;
+        let Some(session_id) = session_id else { return Ok(None) };
 
         record.remaining_uses -= 1;
         match record.remaining_uses {

@@ -44,7 +44,8 @@ impl Accounts {
     /// Accounts over the state of `service`, with tokens under `keys` and passwords under `pepper`.
     pub fn new(service: Arc<Service>, keys: Arc<TokenKeys>, pepper: Pepper) -> Self {
         let hasher = PasswordHasher::new(&service.config().auth, pepper);
-        Self { service, keys, hasher, attempts: attempts::Attempts::default() }
+        let attempts = attempts::Attempts::new(service.config().auth.attempt_limits);
+        Self { service, keys, hasher, attempts }
     }
 
     /// Signs claims that an operation has put together, for instance those of a new client.

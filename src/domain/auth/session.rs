@@ -63,7 +63,7 @@ pub fn login(tx: &mut Tx<'_>, user_id: &UserId) -> Result<Caller, DomainError> {
 }
 
 /// Starts a child of a session; `None` when the parent is no more.
-pub fn start_child(
+fn start_child(
     tx: &mut Tx<'_>,
     network_id: &NetworkId,
     parent_id: &SessionId,
@@ -77,6 +77,22 @@ pub fn start_child(
     let mut ancestors = parent.ancestors;
     ancestors.push(*parent_id);
     start(tx, network_id, ancestors).map(Some)
+}
+
+/// The session of a login that somebody already logged in has vouched for with a code: a child of theirs, or one of its
+/// own when they used an API key. `None` when theirs is no more, or their credentials have changed since its lineage began.
+pub fn vouched(
+    tx: &mut Tx<'_>,
+    user_id: &UserId,
+    create_time: Timestamp,
+    session_id: Option<&SessionId>,
+) -> Result<Option<SessionId>, DomainError> {
+    let user = tx.get(&USERS, user_id)?;
+    let Some(user) = user.filter(|user| create_time >= user.credential_change_time) else { return Ok(None) };
+    match session_id {
+        Some(parent_id) => start_child(tx, &user.network_id, parent_id),
+        None => start(tx, &user.network_id, Vec::new()).map(Some),
+    }
 }
 
 fn start(tx: &mut Tx<'_>, network_id: &NetworkId, ancestors: Vec<SessionId>) -> Result<SessionId, DomainError> {
