@@ -41,6 +41,8 @@ pub struct Auth {
     pub enforce_expiry: bool,
     /// Whether a client token may create an auth code, which logs in as the user.
     pub code_from_client_token: bool,
+    /// Whether a client token may make an API key, which acts as the user; today's apps hold nothing else.
+    pub api_key_from_client_token: bool,
     /// Shortest network name, in bytes.
     pub network_name_min: usize,
     /// Memory of one Argon2id hash.
@@ -63,6 +65,7 @@ impl Default for Auth {
             token_lifetime: Duration::from_secs(365 * 86_400),
             enforce_expiry: true,
             code_from_client_token: false,
+            api_key_from_client_token: true,
             network_name_min: 5,
             argon2_memory: ByteSize::mib(32),
             argon2_passes: 3,

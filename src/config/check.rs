@@ -40,6 +40,7 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.accounts(config);
     complaints.mail(config);
     complaints.geoip(config);
+    complaints.texts(config);
     complaints.telemetry(config);
     complaints.0
 }
@@ -203,6 +204,19 @@ impl Complaints {
         self.unless(is_fine, "geoip.default.country", format!("is '{country}'; write two letters, or nothing"));
     }
 
+    fn texts(&mut self, config: &Config) {
+        let base = &config.device.add_url_base;
+        self.unless(is_url(base), "device.add_url_base", format!("is '{base}'; write https://…"));
+        let base = &config.legal.base_url;
+        let is_fine = base.is_empty() || is_url(base);
+        self.unless(is_fine, "legal.base_url", format!("is '{base}'; write https://…, or nothing"));
+        for (folder, key) in [(&config.legal.dir, "legal.dir"), (&config.log_upload.dir, "log_upload.dir")] {
+            let is_fine = folder.as_os_str().is_empty() || folder.is_dir();
+            self.unless(is_fine, key, format!("names {}, which is not a folder", folder.display()));
+        }
+        self.lasting(config.log_upload.keep, "log_upload.keep");
+    }
+
     fn telemetry(&mut self, config: &Config) {
         let filter = &config.telemetry.log_filter;
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
@@ -217,6 +231,11 @@ fn is_point(latitude: f64, longitude: f64) -> bool {
 
 fn is_country(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Where a link may lead.
+fn is_url(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://")) && is_plain(text)
 }
 
 /// Printable and without spaces, so that it can stand in a header or a path.
@@ -264,6 +283,10 @@ mod tests {
         assert_eq!(keys(|config| config.geoip.default.country = "Germany".into()), ["geoip.default.country"]);
         assert_eq!(keys(|config| config.geoip.server.latitude = 91.0), ["geoip.server.latitude"]);
         assert_eq!(keys(|config| config.geoip.path = "/nowhere".into()), ["geoip.path"]);
+        assert_eq!(keys(|config| config.device.add_url_base = "".into()), ["device.add_url_base"]);
+        assert_eq!(keys(|config| config.legal.base_url = "example.org".into()), ["legal.base_url"]);
+        assert_eq!(keys(|config| config.legal.dir = "/nowhere".into()), ["legal.dir"]);
+        assert_eq!(keys(|config| config.log_upload.dir = "/nowhere".into()), ["log_upload.dir"]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Limits {
     pub auth_codes_per_network: usize,
     /// Login sessions of a network; above it the ones longest without a new token end, a few at a time.
     pub sessions_per_network: usize,
+    /// Networks that one referral code may bring; 0 for no limit.
+    pub referrals_per_network: usize,
 }
 
 impl Default for Limits {
@@ -42,6 +44,7 @@ impl Default for Limits {
             peers_per_network: 100,
             auth_codes_per_network: 500,
             sessions_per_network: 1024,
+            referrals_per_network: 0,
         }
     }
 }

@@ -9,11 +9,14 @@ pub mod address_range;
 pub mod auth;
 pub mod check;
 pub mod contracts;
+pub mod device;
 pub mod discovery;
 pub mod geoip;
 pub mod http;
+pub mod legal;
 pub mod limits;
 pub mod load;
+pub mod log_upload;
 pub mod mail;
 pub mod relay;
 pub mod store;
@@ -43,6 +46,12 @@ pub struct Config {
     pub contracts: contracts::Contracts,
     /// Numbers the product promises.
     pub limits: limits::Limits,
+    /// Sharing and adopting devices.
+    pub device: device::Device,
+    /// Logs that apps send.
+    pub log_upload: log_upload::LogUpload,
+    /// Legal texts.
+    pub legal: legal::Legal,
     /// Which providers are offered.
     pub discovery: discovery::Discovery,
     /// Where addresses are.

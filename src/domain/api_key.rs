@@ -100,6 +100,8 @@ impl Operation for Create {
     type Output = Option<Created>;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<Created>, DomainError> {
+        // A network that is no more must not leave a key behind it.
+        tx.get(&NETWORKS, &self.network_id)?.ok_or(DomainError::Unauthorized)?;
         if tx.scan(&NETWORK_API_KEYS, &self.network_id)?.len() >= MAX_KEYS {
             return Ok(None);
         }

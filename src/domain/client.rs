@@ -36,6 +36,7 @@ pub const DERIVED_CLIENTS: Table<(ClientId, ClientId), ()> = Table::guarded(62, 
 /// Removed clients by the day of their removal (days since 1970), to forget them in time.
 pub const TOMBSTONES: Table<(u32, ClientId), ()> = Table::new(66, "tombstones");
 
+pub mod device_name;
 pub mod idle;
 
 /// A client.
@@ -259,10 +260,7 @@ pub fn is_full(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, StoreErr
 }
 
 /// Makes a top-level client with a device of its own; `None` when the network has all the clients it may have.
-pub fn create_top_level(
-    tx: &mut Tx<'_>,
-    new: NewClient<'_>,
-) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
+pub fn create_top_level(tx: &mut Tx<'_>, new: NewClient<'_>) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
     if is_full(tx, &new.network_id)? {
         return Ok(None);
     }

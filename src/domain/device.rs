@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::DomainError;
 use crate::ids::{DeviceId, NetworkId};
 use crate::json_record;
 use crate::store::table::Table;
@@ -13,6 +14,9 @@ pub const DEVICES: Table<DeviceId, DeviceRecord> = Table::new(63, "devices");
 /// Longest device name or description of its make, in bytes; longer text is cut, because an app must not be locked
 /// out by the name its owner gave the machine.
 pub const MAX_DEVICE_TEXT_BYTES: usize = 256;
+
+/// Longest name or description of a device that is given on purpose, in characters; longer text is refused.
+pub const MAX_DEVICE_TEXT_CHARS: usize = 256;
 
 /// The name that old apps gave every device; a later description replaces it.
 const PLACEHOLDER_NAME: &str = "New device";
@@ -44,6 +48,18 @@ impl DeviceRecord {
         }
         *self != before
     }
+}
+
+/// Checks the length of what somebody calls a device, where too long is an error.
+///
+/// # Errors
+/// [`DomainError::BadRequest`] above [`MAX_DEVICE_TEXT_CHARS`].
+pub fn check_text(text: &str) -> Result<(), DomainError> {
+    if text.chars().nth(MAX_DEVICE_TEXT_CHARS).is_some() {
+        let complaint = format!("A device name or spec must be at most {MAX_DEVICE_TEXT_CHARS} characters.");
+        return Err(DomainError::BadRequest(complaint));
+    }
+    Ok(())
 }
 
 /// The longest start of `text` within `max_bytes` that ends between characters.

@@ -1,7 +1,8 @@
 //! What a client provides: its set of modes, each with the secret that signs contracts to it.
 //!
 //! Modes are a set, never an order: Public does not imply Network, Stream implies nothing. A registration replaces the
-//! whole set, so readers see the old set or the new one.
+//! whole set, so readers see the old set or the new one. What others see is what is left of it under the owner's
+//! [`cap`].
 
 use std::fmt;
 
@@ -13,6 +14,10 @@ use crate::ids::{ClientId, NetworkId};
 use crate::store::StoreError;
 use crate::store::table::{Table, TableValue};
 use crate::wire::messages::{Provide, ProvideMode};
+
+pub mod cap;
+
+use cap::PROVIDE_CAPS;
 
 /// The provide set of each client that has registered one; an empty set is kept as no row.
 pub const PROVIDE_SETS: Table<ClientId, ProvideSet> = Table::new(110, "provide_sets");
@@ -57,6 +62,11 @@ impl ProvideSet {
     /// The modes, ascending by number.
     pub fn modes(&self) -> Vec<ProvideMode> {
         self.keys.iter().filter_map(|(mode, _)| ProvideMode::try_from(i32::from(*mode)).ok()).collect()
+    }
+
+    /// Drops the modes that `is_kept` does not say yes to.
+    pub fn retain(&mut self, is_kept: impl Fn(ProvideMode) -> bool) {
+        self.keys.retain(|(mode, _)| ProvideMode::try_from(i32::from(*mode)).is_ok_and(&is_kept));
     }
 
     /// Whether a mode is provided.
@@ -105,18 +115,33 @@ impl TableValue for ProvideSet {
     }
 }
 
-/// The provide set of a client; empty when it never registered one.
-pub fn provide_set(tx: &mut Tx<'_>, client: ClientId) -> Result<ProvideSet, StoreError> {
+/// The provide set of a client as it registered it; empty when it never did.
+fn published(tx: &mut Tx<'_>, client: ClientId) -> Result<ProvideSet, StoreError> {
     Ok(tx.get(&PROVIDE_SETS, &client)?.unwrap_or_default())
 }
 
-/// The modes a client provides, ascending by number.
+/// What is left of a client's set under its cap.
+fn effective(tx: &mut Tx<'_>, client: ClientId, set: ProvideSet) -> Result<ProvideSet, StoreError> {
+    Ok(match tx.get(&PROVIDE_CAPS, &client)? {
+        Some(cap) => cap.apply(set),
+        None => set,
+    })
+}
+
+/// What a client provides, its cap applied.
+pub fn provide_set(tx: &mut Tx<'_>, client: ClientId) -> Result<ProvideSet, StoreError> {
+    let set = published(tx, client)?;
+    effective(tx, client, set)
+}
+
+/// The modes a client provides, ascending by number, its cap applied.
 pub fn modes(tx: &mut Tx<'_>, client: ClientId) -> Result<Vec<ProvideMode>, StoreError> {
     Ok(provide_set(tx, client)?.modes())
 }
 
-/// Forgets the provide set of a client that is being removed.
+/// Forgets the provide set and the cap of a client that is being removed.
 pub fn remove(tx: &mut Tx<'_>, client: ClientId) -> Result<(), StoreError> {
+    tx.delete(&PROVIDE_CAPS, &client)?;
     tx.delete(&PROVIDE_SETS, &client)
 }
 
@@ -146,17 +171,20 @@ impl Operation for RegisterProvide {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<ProvideChange, DomainError> {
         // A removed client must not leave a set behind it.
         client::active(tx, &self.client_id)?.ok_or(DomainError::Unauthorized)?;
-        let before = provide_set(tx, self.client_id)?;
-        if before == self.set {
+        let registered = published(tx, self.client_id)?;
+        if registered == self.set {
             return Ok(ProvideChange::default());
         }
         match self.set.is_empty() {
             true => tx.delete(&PROVIDE_SETS, &self.client_id)?,
             false => tx.put(&PROVIDE_SETS, &self.client_id, &self.set)?,
         }
+        // What the cap holds back changes nothing for others.
+        let before = effective(tx, self.client_id, registered)?;
+        let after = effective(tx, self.client_id, self.set.clone())?;
         let change = ProvideChange {
-            modes: before.modes() != self.set.modes(),
-            public: before.contains(ProvideMode::Public) != self.set.contains(ProvideMode::Public),
+            modes: before.modes() != after.modes(),
+            public: before.contains(ProvideMode::Public) != after.contains(ProvideMode::Public),
         };
         if change.modes {
             tx.effect(Effect::ClientChanged(self.network_id, self.client_id));

@@ -19,6 +19,15 @@
 //! | 22 | network_auth_codes | network, SHA-256 | `domain/auth/auth_code.rs` |
 //! | 30 | api_keys | SHA-256 | `domain/api_key.rs` |
 //! | 31 | network_api_keys | network, key id | `domain/api_key.rs` |
+//! | 40 | associations | code | `domain/association/mod.rs` |
+//! | 41 | network_associations | network, code | `domain/association/mod.rs` |
+//! | 42 | client_associations | client, code | `domain/association/mod.rs` |
+//! | 43 | adopt_ends | hour, code | `domain/association/mod.rs` |
+//! | 44 | provide_caps | client | `domain/provide/cap.rs` |
+//! | 50 | preferences | network | `domain/preferences.rs` |
+//! | 51 | feedback | feedback id | `domain/feedback.rs` |
+//! | 52 | network_feedback | network, feedback id | `domain/feedback.rs` |
+//! | 53 | log_uploads | network, upload id | `domain/log_upload.rs` |
 //! | 60 | clients | client | `domain/client.rs` |
 //! | 61 | network_clients | network, client | `domain/client.rs` |
 //! | 62 | derived_clients | source client, client | `domain/client.rs` |
@@ -26,6 +35,7 @@
 //! | 64 | client_keys | client | `domain/client_key.rs` |
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
 //! | 66 | tombstones | day, client | `domain/client.rs` |
+//! | 70 | referrals | network, network it brought | `domain/account/referral.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
 //! | 112 | network_reliability | network, day | `domain/provider/reports.rs` |

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rand::{Rng, RngExt};
-
 use super::name::{self, NETWORK_NAMES, NameRecord};
+use super::referral;
 use crate::config::auth::Signup;
 use crate::domain::auth::attempts::{Limit, Origin, Surface};
 use crate::domain::auth::login::{FindPassword, PasswordOwner};
@@ -14,17 +13,13 @@ use crate::domain::auth::{Accounts, seedphrase, session, verification, verifies_
 use crate::domain::contract::codes::{PENDING_CODES, PendingCode, Secret};
 use crate::domain::device::cut;
 use crate::domain::error::DomainError;
-use crate::domain::network::{NETWORKS, NetworkRecord, REFERRAL_CODES, ReferralCodeRecord, USERS, UserRecord, is_pro};
+use crate::domain::network::{NETWORKS, NetworkRecord, USERS, UserRecord, is_pro};
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::password::{self, PasswordHash};
 use crate::domain::token::Claims;
 use crate::ids::{NetworkId, UserId};
 
 const MAX_USER_NAME_BYTES: usize = 128;
-const REFERRAL_CODE_CHARS: usize = 6;
-const REFERRAL_ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-/// Referral codes tried before the server says it is busy; out of two thousand million, one is enough.
-const REFERRAL_TRIES: usize = 16;
 /// How long the same sign-up may arrive again and still be answered as the first: a client sends a request anew when
 /// the answer is lost.
 const REPEAT_WINDOW: Duration = Duration::from_secs(600);
@@ -356,12 +351,8 @@ impl SignUp<'_> {
     fn put_records(&self, tx: &mut Tx<'_>, network_name: &str) -> Result<(NetworkId, UserId), DomainError> {
         let network_id: NetworkId = tx.new_id();
         let user_id: UserId = tx.new_id();
-        let given_code = self.request.referral_code.trim().to_uppercase();
-        let referred_by = match given_code.is_empty() {
-            true => None,
-            false => tx.get(&REFERRAL_CODES, &given_code)?.map(|owner| owner.network_id),
-        };
-        let referral_code = new_referral_code(tx)?;
+        let referred_by = referral::accept(tx, &self.request.referral_code, &network_id)?;
+        let referral_code = referral::new_code(tx, network_id)?;
         let user = UserRecord {
             network_id,
             user_name: cut(self.request.user_name.trim(), MAX_USER_NAME_BYTES).to_owned(),
@@ -372,11 +363,10 @@ impl SignUp<'_> {
             name: network_name.to_owned(),
             admin_user_id: user_id,
             create_time: tx.now,
-            referral_code: referral_code.clone(),
+            referral_code,
             referred_by,
             former_names: Vec::new(),
         };
-        tx.put(&REFERRAL_CODES, &referral_code, &ReferralCodeRecord { network_id })?;
         tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
         tx.put(&USERS, &user_id, &user)?;
         tx.put(&NETWORKS, &network_id, &network)?;
@@ -385,20 +375,4 @@ impl SignUp<'_> {
         }
         Ok((network_id, user_id))
     }
-}
-
-/// A referral code that nobody has: 6 characters `A–Z0–9`, each as likely as the other.
-fn new_referral_code(tx: &mut Tx<'_>) -> Result<String, DomainError> {
-    for _ in 0..REFERRAL_TRIES {
-        let code = random_referral_code(&mut tx.rng);
-        if tx.get(&REFERRAL_CODES, &code)?.is_none() {
-            return Ok(code);
-        }
-    }
-    Err(DomainError::Unavailable)
-}
-
-fn random_referral_code(rng: &mut impl Rng) -> String {
-    let letter = |_| char::from(REFERRAL_ALPHABET[rng.random_range(0..REFERRAL_ALPHABET.len())]);
-    (0..REFERRAL_CODE_CHARS).map(letter).collect()
 }

@@ -1,15 +1,16 @@
 //! The end of a network: its user, methods, codes, keys and sessions go, its clients end, its name is free again.
 
 use super::name::NETWORK_NAMES;
+use super::referral;
 use crate::domain::auth::{authenticate, method, password_reset, session, verification};
 use crate::domain::caller::Caller;
 use crate::domain::effect::Effect;
 use crate::domain::error::DomainError;
-use crate::domain::network::{NETWORKS, REFERRAL_CODES, USERS};
+use crate::domain::network::{NETWORKS, USERS};
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::provider::{blocked, reports};
 use crate::domain::stats::ranking;
-use crate::domain::{api_key, client};
+use crate::domain::{api_key, association, client, feedback, log_upload, preferences};
 use crate::ids::NetworkId;
 
 /// Deletes the caller's own network (`/auth/network-delete`); only its user can, with any token of theirs.
@@ -56,7 +57,11 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     blocked::remove_all(tx, *network_id)?;
     ranking::remove(tx, network_id)?;
     reports::remove_all(tx, *network_id)?;
-    tx.delete(&REFERRAL_CODES, &network.referral_code)?;
+    association::remove_of_network(tx, *network_id)?;
+    preferences::remove(tx, network_id)?;
+    feedback::remove_all(tx, network_id)?;
+    log_upload::remove_all(tx, network_id)?;
+    referral::remove_all(tx, network_id, &network)?;
     for name in network.former_names.into_iter().chain([network.name]) {
         if tx.get(&NETWORK_NAMES, &name)?.is_some_and(|holder| holder.network_id == *network_id) {
             tx.delete(&NETWORK_NAMES, &name)?;

@@ -6,5 +6,6 @@ pub mod create;
 pub mod delete;
 pub mod find;
 pub mod name;
+pub mod referral;
 pub mod rename;
 pub mod user;

@@ -97,8 +97,7 @@ impl Add<'_> {
         if share.source_id == self.caller.network_id {
             return Ok(Err(InvalidCode));
         }
-        let added =
-            Added::Share { device_name: share.device_name.clone(), source_name, client_id: share.client_id };
+        let added = Added::Share { device_name: share.device_name.clone(), source_name, client_id: share.client_id };
         self.put(tx, &Association::Share(Share { guest_id: Some(self.caller.network_id), ..share }))?;
         Ok(Ok(added))
     }

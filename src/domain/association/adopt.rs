@@ -8,13 +8,14 @@ use rand::Rng;
 
 use super::code::Code;
 use super::{
-    ADOPT_ENDS, ASSOCIATIONS, Adopt, Association, CLIENT_ASSOCIATIONS, InvalidCode, Owner, Status, adopt, check_text,
-    expiry, network_name, remove,
+    ADOPT_ENDS, ASSOCIATIONS, Adopt, Association, CLIENT_ASSOCIATIONS, InvalidCode, Owner, Status, adopt, expiry,
+    network_name, remove,
 };
 use crate::domain::auth::attempts::{Limit, Origin};
 use crate::domain::auth::{Accounts, session};
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::client::{self, NewClient};
+use crate::domain::device::check_text;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::token::Claims;

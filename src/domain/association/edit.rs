@@ -1,7 +1,8 @@
 //! What either side may do with an association it is part of: end it, and call it something.
 
 use super::code::Code;
-use super::{ASSOCIATIONS, Adopt, Association, InvalidCode, check_text, remove};
+use super::{ASSOCIATIONS, Adopt, Association, InvalidCode, remove};
+use crate::domain::device::check_text;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::ids::NetworkId;

@@ -17,7 +17,6 @@
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::error::DomainError;
 use super::network::NETWORKS;
 use super::operation::Tx;
 use crate::ids::{ClientId, NetworkId, SessionId, UserId};
@@ -53,9 +52,6 @@ pub const ADOPT_ENDS: Table<(u32, String), ()> = Table::new(43, "adopt_ends");
 
 /// Associations of one network; keeps its list below what apps accept.
 pub const MAX_PER_NETWORK: usize = 1024;
-
-/// Longest name or description of a device, in characters.
-pub const MAX_TEXT_CHARS: usize = 256;
 
 /// A share or an adopt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,17 +155,6 @@ pub struct Status {
 /// A state change that cannot be, whatever the reason: strangers learn nothing from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidCode;
-
-/// Checks the length of a name or description of a device.
-///
-/// # Errors
-/// [`DomainError::BadRequest`] above [`MAX_TEXT_CHARS`].
-pub fn check_text(text: &str) -> Result<(), DomainError> {
-    if text.chars().nth(MAX_TEXT_CHARS).is_some() {
-        return Err(DomainError::BadRequest(format!("A device text must be at most {MAX_TEXT_CHARS} characters.")));
-    }
-    Ok(())
-}
 
 fn share(tx: &mut Tx<'_>, code: &Code) -> Result<Option<Share>, StoreError> {
     Ok(match tx.get(&ASSOCIATIONS, &code.to_string())? {

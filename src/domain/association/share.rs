@@ -3,12 +3,13 @@
 use super::code::Code;
 use super::{
     ASSOCIATIONS, Association, CLIENT_ASSOCIATIONS, InvalidCode, MAX_PER_NETWORK, NETWORK_ASSOCIATIONS, Share, Status,
-    check_text, count_of_network, network_name, share,
+    count_of_network, network_name, share,
 };
 use crate::domain::auth::attempts::{Limit, Origin};
 use crate::domain::auth::{Accounts, authenticate};
 use crate::domain::caller::Caller;
 use crate::domain::client;
+use crate::domain::device::check_text;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::ids::{ClientId, NetworkId};
