@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::address::{PeerAddr, client_address};
 use super::error::ApiError;
 use super::state::ApiState;
+use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::Audience;
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::error::DomainError;
@@ -44,6 +45,14 @@ pub struct MaybeCaller(pub Option<Caller>);
 /// The client's address, forwarding headers of trusted proxies applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub SocketAddr);
+
+/// Where a call came from, for the limits on attempts.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiOrigin(pub Origin);
+
+/// The one parameter of the path, percent-decoded.
+#[derive(Clone, Debug)]
+pub struct PathText(pub String);
 
 /// The JSON body, whatever its content type says.
 ///
@@ -104,6 +113,24 @@ impl FromRequestParts<ApiState> for ClientAddress {
         client_address(&parts.headers, *peer, &state.config().http.trusted_proxies)
             .map(Self)
             .map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+}
+
+impl FromRequestParts<ApiState> for ApiOrigin {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let ClientAddress(address) = ClientAddress::from_request_parts(parts, state).await?;
+        Ok(Self(Origin { surface: Surface::Api, address: address.ip() }))
+    }
+}
+
+impl FromRequestParts<ApiState> for PathText {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(_) => Err(ApiError::bad_request("The path is not UTF-8.")),
+        }
     }
 }
 

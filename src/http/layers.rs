@@ -5,12 +5,16 @@
 //! catch is one layer: each layer of its own would box a future and clone its state for every request.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -116,11 +120,33 @@ fn preflight() -> Response {
     response
 }
 
+/// A request's way out of `http.request_timeout`: its handler takes it, and sets limits of its own.
+#[derive(Clone, Debug, Default)]
+pub struct OwnTime(Arc<AtomicBool>);
+
+impl OwnTime {
+    /// From now on the handler keeps the time.
+    pub fn take(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl FromRequestParts<ApiState> for OwnTime {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
 /// The routes' answer; 503 when it takes too long, which clients try again, unlike 408 or 504 (`connect/net_http.go`).
-async fn answer(limit: Duration, request: Request, next: Next) -> Response {
+async fn answer(limit: Duration, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let response = match tokio::time::timeout(limit, catch_panic(next.run(request))).await {
+    let own_time = OwnTime::default();
+    request.extensions_mut().insert(own_time.clone());
+    let mut running = pin!(catch_panic(next.run(request)));
+    let response = match tokio::time::timeout(limit, &mut running).await {
         Ok(response) => response,
+        Err(_) if own_time.0.load(Ordering::Relaxed) => running.await,
         Err(_) => {
             tracing::warn!(?limit, "a request took too long");
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The server is busy. Try again.").into_response()

@@ -13,6 +13,7 @@ pub mod docs;
 pub mod error;
 pub mod extract;
 pub mod layers;
+pub mod log_folder;
 pub mod number;
 pub mod openapi;
 pub mod state;

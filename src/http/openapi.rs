@@ -19,6 +19,9 @@ pub const PUBLIC: &[&str] = &[
     "GET /hello",
     "GET /status",
     "GET /my-ip-info",
+    "GET /privacy.txt",
+    "GET /terms.txt",
+    "GET /vdp.txt",
     "POST /auth/network-check",
     "POST /auth/network-create",
     "POST /auth/login",
@@ -37,6 +40,11 @@ pub const PUBLIC: &[&str] = &[
     "GET /stats/last-90",
     "GET /stats/providers-map",
     "GET /key/{clientId}",
+    "GET /device/adopt-code/{code}/qr.png",
+    "POST /device/create-adopt-code",
+    "POST /device/adopt-status",
+    "POST /device/confirm-adopt",
+    "POST /device/remove-adopt-code",
 ];
 
 /// Groups in the order in which they are shown, and what each is for.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::log_folder::LogFolder;
 use crate::config::Config;
 use crate::control::Control;
 use crate::domain::auth::Accounts;
@@ -43,6 +44,8 @@ pub struct ApiParts {
     pub ledger: Arc<Ledger>,
     /// Counters over the days.
     pub stats: Arc<Stats>,
+    /// Where logs of apps go.
+    pub logs: Arc<LogFolder>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::address::PeerAddr;
+use super::log_folder::LogFolder;
 use super::state::{ApiParts, ApiState, ServerStatus};
 use crate::config::Config;
 use crate::config::units::ByteSize;
@@ -128,6 +129,7 @@ impl TestApi {
         let providers = ProviderIndex::new(service.clone(), presence.clone(), geography);
         presence.follow(peers.clone());
         presence.follow(providers.clone());
+        let logs = Arc::new(LogFolder::open(&config.log_upload).unwrap());
         let stats = Stats::new(store.clone(), service.clone(), presence.clone(), providers.clone());
         presence.follow(stats.clone());
         let ledger = Ledger::open(service.clone(), store.clone(), clock.clone(), config).unwrap();
@@ -144,6 +146,7 @@ impl TestApi {
             control,
             ledger,
             stats,
+            logs,
             status: Arc::new(ServerStatus::new("test")),
         });
         let (user, user_token) = soon(make_user(&state));
@@ -165,6 +168,12 @@ impl TestApi {
         self.store.commit(Commit { reads: Vec::new(), writes }).await.unwrap();
     }
 
+    /// The user token of another new network.
+    pub async fn stranger(&self) -> String {
+        let answer = self.post("/auth/network-create", json!({"terms": true})).from("127.0.0.1:9").await.expect(200);
+        answer["network"]["by_jwt"].as_str().unwrap().to_owned()
+    }
+
     /// A `POST` with a JSON body.
     pub fn post(&self, path: &str, body: Value) -> Call {
         self.call(Method::POST, path, Some(body.to_string().into_bytes()))
@@ -183,7 +192,14 @@ impl TestApi {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/json"));
         }
         let peer = PEER.parse().unwrap();
-        Call { router: self.router.clone(), method, path: path.into(), body, headers, peer, who: "nobody" }
+        let asked = body.as_ref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or(Value::Null);
+        let body = body.map(Body::from).unwrap_or_default();
+        Call { router: self.router.clone(), method, path: path.into(), asked, body, headers, peer, who: "nobody" }
+    }
+
+    /// A `POST` with a body that comes bit by bit.
+    pub fn stream(&self, path: &str, body: Body) -> Call {
+        Call { body, ..self.call(Method::POST, path, None) }
     }
 }
 
@@ -231,7 +247,9 @@ pub struct Call {
     router: Router,
     method: Method,
     path: String,
-    body: Option<Vec<u8>>,
+    /// The body as JSON, for the record.
+    asked: Value,
+    body: Body,
     headers: HeaderMap,
     peer: SocketAddr,
     who: &'static str,
@@ -263,11 +281,9 @@ impl IntoFuture for Call {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let asked = self.body.as_ref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or(Value::Null);
             let mut request = Request::builder().method(self.method.clone()).uri(&self.path);
             *request.headers_mut().unwrap() = self.headers;
-            let body = self.body.map(Body::from).unwrap_or_default();
-            let mut request = request.body(body).unwrap();
+            let mut request = request.body(self.body).unwrap();
             request.extensions_mut().insert(PeerAddr(self.peer));
             let response = self.router.oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
@@ -282,7 +298,9 @@ impl IntoFuture for Call {
                 headers: parts.headers,
                 body,
                 text: String::from_utf8_lossy(&bytes).into_owned(),
-                asked: json!({"method": self.method.as_str(), "path": self.path, "caller": self.who, "body": asked}),
+                bytes,
+                asked: json!({"method": self.method.as_str(), "path": self.path, "caller": self.who,
+                              "body": self.asked}),
             }
         })
     }
@@ -306,6 +324,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body, `Value::Null` when that is not JSON.
     pub body: Value,
+    /// Its body.
+    pub bytes: axum::body::Bytes,
     /// Its body as text.
     pub text: String,
     asked: Value,

@@ -15,6 +15,7 @@ use super::effects::Effects;
 use super::mail::Mailer;
 use crate::config::Config;
 use crate::control::Control;
+use crate::domain::association;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::client::idle::Reaper;
@@ -29,6 +30,7 @@ use crate::domain::push::PushSink;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
+use crate::http::log_folder::{self, LogFolder};
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
 use crate::store::Store;
@@ -70,6 +72,9 @@ impl Parts {
         let keys = Arc::new(TokenKeys::load_or_create(&config.store.path)?);
         let pepper = Pepper::load_or_create(&config.store.path)?;
         let geography = Geography::open(&config.geoip)?;
+
+        let logs = LogFolder::open(&config.log_upload).context("the logs in log_upload.dir cannot be read")?;
+        let logs = Arc::new(logs);
 
         let (mailer, mail) = Mailer::start(config, metrics.register(MailMetrics::new))?;
         let effects = Arc::new(Effects::new(mailer));
@@ -116,12 +121,16 @@ impl Parts {
         let (driven, watching, stop) = (Arc::clone(&peers), Arc::clone(&providers), stop.clone());
         let reaper = Reaper::new(Arc::clone(&service), Arc::clone(&presence));
         let chores = Chores::new(Arc::clone(&service), Arc::clone(&ledger));
+        let expiring = association::expiry::drive(Arc::clone(&service));
+        let sweeping = log_folder::drive(Arc::clone(&logs), Arc::clone(&service));
         tasks.spawn(async move {
             tokio::select! {
                 () = driven.drive() => {}
                 () = reaper.drive() => {}
                 () = chores.drive() => {}
                 () = watching.drive() => {}
+                () = expiring => {}
+                () = sweeping => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -136,6 +145,7 @@ impl Parts {
             control,
             ledger: Arc::clone(&ledger),
             stats: Arc::clone(&stats),
+            logs,
             status,
         });
         Ok(Self { store, relay, ledger, stats, api, mail })

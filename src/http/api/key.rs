@@ -1,7 +1,7 @@
 //! Published identity keys.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use crate::domain::client_key::ReadPublishedKeys;
 use crate::http::error::ApiError;
+use crate::http::extract::PathText;
 use crate::http::state::ApiState;
 use crate::ids::ClientId;
 
@@ -38,7 +39,7 @@ struct KeyResult {
     params(("clientId" = String, Path, description = "The client.")),
     responses((status = 200, body = KeyResult))
 )]
-async fn key(State(state): State<ApiState>, Path(client_id): Path<String>) -> Result<Response, ApiError> {
+async fn key(State(state): State<ApiState>, PathText(client_id): PathText) -> Result<Response, ApiError> {
     let client_id: ClientId = client_id.parse().map_err(|_| ApiError::bad_request("The client id is malformed."))?;
     let keys = state.service.read(&ReadPublishedKeys(client_id))?;
     let public_key = keys.public_key.map(|key| BASE64_STANDARD.encode(key.0));

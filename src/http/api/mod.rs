@@ -11,8 +11,10 @@ pub mod auth;
 pub mod balance_code;
 pub mod client;
 pub mod connect;
+pub mod device;
 pub mod hello;
 pub mod key;
+pub mod legal;
 pub mod location;
 pub mod network;
 pub mod payment;
@@ -21,6 +23,7 @@ pub mod ranking;
 pub mod reliability;
 pub mod stats;
 pub mod subscription;
+pub mod user;
 
 /// Every route of the JSON API and its description.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -33,6 +36,9 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(location::routes())
         .merge(reliability::routes())
         .merge(key::routes())
+        .merge(device::routes())
+        .merge(user::routes())
+        .merge(legal::routes())
         .merge(connect::routes())
         .merge(subscription::routes())
         .merge(stats::routes())

@@ -91,3 +91,14 @@ async fn a_request_that_takes_too_long_is_503() {
     let api = api.with_router(|state| wrap(Router::new().route("/wait", axum::routing::get(wait)), state));
     api.get("/wait").await.expect(503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_keeps_its_own_time_is_waited_for() {
+    async fn wait(own_time: OwnTime) {
+        own_time.take();
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    }
+    let api = TestApi::new();
+    let api = api.with_router(|state| wrap(Router::new().route("/wait", axum::routing::get(wait)), state));
+    assert_eq!(api.get("/wait").await.status, 200);
+}

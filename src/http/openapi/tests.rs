@@ -101,7 +101,9 @@ async fn no_route_takes_ill_formed_bodies() {
     let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(17 << 20));
     let cases = [("{\"a\":", 400), ("[]", 400), ("\"text\"", 400), ("nonsense", 400), (huge.as_str(), 413)];
     for (method, path, operation) in each_operation(&document()) {
-        if operation.request_body.is_none() {
+        let Some(RefOr::T(body)) = &operation.request_body else { continue };
+        // A log is any bytes.
+        if !body.content.contains_key("application/json") {
             continue;
         }
         let method: Method = method.parse().unwrap();
@@ -241,30 +243,11 @@ const BOOTSTRAP_API: &[&str] = &[
 /// Those of them that are not served yet. The list only shrinks.
 const NOT_SERVED_YET: &[&str] = &[
     "GET /account/payout-wallet",
-    "GET /account/referral-code",
     "GET /account/wallets",
-    "GET /device/adopt-code/{code}/qr.png",
-    "GET /device/associations",
-    "GET /device/share-code/{code}/qr.png",
-    "GET /preferences",
     "GET /wallet/balance",
     "POST /account/payout-wallet",
     "POST /account/wallet",
     "POST /account/wallets/remove",
-    "POST /device/add",
-    "POST /device/adopt-status",
-    "POST /device/confirm-adopt",
-    "POST /device/confirm-share",
-    "POST /device/create-adopt-code",
-    "POST /device/create-share-code",
-    "POST /device/remove-adopt-code",
-    "POST /device/remove-association",
-    "POST /device/set-association-name",
-    "POST /device/set-name",
-    "POST /device/set-provide",
-    "POST /device/share-status",
-    "POST /feedback/send-feedback",
-    "POST /preferences/set-preferences",
     "POST /wallet/circle-init",
     "POST /wallet/circle-transfer-out",
     "POST /wallet/validate-address",

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 pub fn check(surface: &str, case: &str, asked: &Value, status: u16, body: &Value) {
     let path = asked["path"].as_str().unwrap_or_default();
     let path = path.split('?').next().unwrap_or_default();
-    let route = path.trim_matches('/').replace('/', "-");
+    let part = |part: &str| if is_id(part) { "id".to_owned() } else { part.to_owned() };
+    let route = path.trim_matches('/').split('/').map(part).collect::<Vec<_>>().join("-");
     let file = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", surface, &route].iter().collect::<PathBuf>();
     let file = file.join(format!("{case}.json"));
     let mut exchange = json!({"request": asked, "status": status, "body": body});
@@ -39,6 +40,13 @@ impl Neutral {
     fn replace(&mut self, key: &str, value: &mut Value) {
         match value {
             Value::Object(members) => members.iter_mut().for_each(|(key, member)| self.replace(key, member)),
+            Value::String(text) if key == "path" => {
+                *text = text
+                    .split('/')
+                    .map(|part| self.name(key, part).unwrap_or(part.to_owned()))
+                    .collect::<Vec<_>>()
+                    .join("/")
+            }
             Value::Array(items) => items.iter_mut().for_each(|item| self.replace(key, item)),
             Value::String(text) => {
                 if let Some(name) = self.name(key, text) {
@@ -88,7 +96,9 @@ fn is_secret(key: &str, text: &str) -> bool {
         "verify_code" => text.len() == 8 && text.bytes().all(|digit| digit.is_ascii_hexdigit()),
         "auth_code" | "reset_code" | "api_key" | "transfer_balance_code" | "secret" => text.len() >= 26,
         "seedphrase" => text.split(' ').count() == 24,
-        "network_name" => is_made_up_name(text),
+        "code" | "share_code" | "adopt_code" | "adopt_secret" => text.split(' ').count() == 6 || text.len() == 256,
+        "referral_code" => text.len() == 6,
+        "network_name" | "associated_network_name" | "name" => is_made_up_name(text),
         _ => false,
     }
 }

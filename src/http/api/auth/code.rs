@@ -5,12 +5,11 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ApiOrigin;
 use crate::domain::auth::auth_code::{AuthCodeOutcome, AuthCodeRequest};
 use crate::domain::auth::refresh::RefreshOutcome;
 use crate::domain::auth::role::WantedIdentity;
 use crate::http::error::{ApiResult, ErrorMessage};
-use crate::http::extract::{Body, Session};
+use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;
 
 /// A code to make.

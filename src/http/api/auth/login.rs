@@ -5,10 +5,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ApiOrigin, INVALID_CREDENTIALS, INVALID_USER_AUTH};
+use super::{INVALID_CREDENTIALS, INVALID_USER_AUTH};
 use crate::domain::auth::login::{LoginOutcome, LoginRequest, PasswordLoginOutcome};
 use crate::http::error::{ApiResult, ErrorMessage};
-use crate::http::extract::Body;
+use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;
 
 /// An identity to look up, or a proof of one; the first of these that is given counts.

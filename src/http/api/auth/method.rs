@@ -5,10 +5,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ApiOrigin;
 use crate::domain::auth::method_change::{AddMethodRequest, ChangeRefusal};
 use crate::http::error::{ApiResult, ErrorMessage};
-use crate::http::extract::{Body, Session};
+use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;
 
 /// A way to sign in.

@@ -3,14 +3,9 @@
 //! Failures that clients parse are results with status 200 and an `error` member; routes whose result has no such
 //! member (`verify-send`, `password-reset`, `password-set`, `network-check`) fail with a status instead.
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::auth::attempts::{Origin, Surface};
-use crate::http::error::ApiError;
-use crate::http::extract::ClientAddress;
 use crate::http::state::ApiState;
 
 mod code;
@@ -44,17 +39,6 @@ pub fn routes() -> OpenApiRouter<ApiState> {
 const INVALID_USER_AUTH: &str = "Invalid email or phone number.";
 const INVALID_CREDENTIALS: &str = "Invalid login credentials.";
 const PASSWORD_TOO_SHORT: &str = "Password is too short.";
-
-/// Where a call came from, for the limits on attempts.
-struct ApiOrigin(Origin);
-
-impl FromRequestParts<ApiState> for ApiOrigin {
-    type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        let ClientAddress(address) = ClientAddress::from_request_parts(parts, state).await?;
-        Ok(Self(Origin { surface: Surface::Api, address: address.ip() }))
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,13 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ApiOrigin;
 use super::login::VerificationRequired;
 use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
 use crate::domain::account::delete::DeleteOwnNetwork;
 use crate::domain::account::name::CheckName;
 use crate::domain::contract::codes::{PendingCode, Secret};
 use crate::http::error::ApiResult;
-use crate::http::extract::{Body, Session};
+use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;
 use crate::ids::NetworkId;
 

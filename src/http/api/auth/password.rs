@@ -5,11 +5,11 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::PASSWORD_TOO_SHORT;
 use super::verify::{SentResult, sent};
-use super::{ApiOrigin, PASSWORD_TOO_SHORT};
 use crate::domain::auth::password_reset::SetPasswordOutcome;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::Body;
+use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;
 
 /// Whose password was lost.

@@ -5,11 +5,11 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::INVALID_USER_AUTH;
 use super::login::LoginNetwork;
-use super::{ApiOrigin, INVALID_USER_AUTH};
 use crate::domain::auth::verification::{SendOutcome, VerifyOutcome};
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
-use crate::http::extract::Body;
+use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;
 
 /// A code that was received.
