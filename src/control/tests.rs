@@ -6,6 +6,7 @@ use crate::domain::client::CLIENTS;
 use crate::domain::client_key::CLIENT_KEYS;
 use crate::domain::effect::Effect;
 use crate::domain::provide::PROVIDE_SETS;
+use crate::domain::provide::cap::SetProvideCap;
 use crate::domain::testing::{TestDomain, client_record, id};
 use crate::ids::ContractId;
 use crate::wire::control_message::frame;
@@ -118,6 +119,20 @@ async fn errors_of_create_are_one_written_field() {
     let invalid = world.handle(CONSUMER, &[create(CONSUMER)], Via::Http).await;
     assert_eq!(&invalid.frames[0].message_bytes[..], [0x08, 0x04]);
     assert!(invalid.errors.is_empty(), "a refusal is an answer, not a failed frame");
+}
+
+#[tokio::test]
+async fn a_capped_provider_gets_no_contracts_until_the_cap_is_lifted() {
+    let world = World::new("1GiB").await;
+    world.handle(PROVIDER, &[provide(&[ProvideMode::Public])], Via::Http).await;
+    let open = world.contract().await;
+    let (network_id, client_id) = (id(10 + PROVIDER), id(PROVIDER));
+    let cap = |number| SetProvideCap { network_id, client_id, number };
+    world.domain.run(&cap(1)).await.unwrap();
+    let refused = world.handle(CONSUMER, &[create(PROVIDER)], Via::Http).await;
+    assert_eq!(&refused.frames[0].message_bytes[..], [0x08, 0x00]);
+    world.domain.run(&cap(-1)).await.unwrap();
+    assert_ne!(world.contract().await, open);
 }
 
 #[tokio::test]

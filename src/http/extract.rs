@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::address::{PeerAddr, client_address};
+use super::answer::drop_nulls;
 use super::error::ApiError;
 use super::state::ApiState;
 use crate::domain::auth::attempts::{Origin, Surface};
@@ -163,18 +164,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
     drop_nulls(&mut body);
     serde_json::from_value(body).map_err(|error| complaint(&error.to_string()))
-}
-
-/// Removes every member that is `null`, at any depth. The parser bounds the depth.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 /// The part of serde's message that is its own: `missing field …` or what stands after the last `expected`.

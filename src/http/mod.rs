@@ -8,6 +8,7 @@ use axum::Router;
 
 pub mod address;
 pub mod admin;
+pub mod answer;
 pub mod api;
 pub mod docs;
 pub mod error;

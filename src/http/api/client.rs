@@ -1,6 +1,5 @@
 //! Clients of a network: make, list, remove.
 
-use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +10,7 @@ use crate::domain::auth::role::WantedIdentity;
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::client::{AuthClient, AuthClientOutcome, ListClients, ListedClient, OwnClients, RemoveClients};
 use crate::domain::presence::Connection;
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

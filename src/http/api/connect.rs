@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::control::{ControlCaller, Via};
 use crate::domain::error::DomainError;
-use crate::http::error::{ApiError, ApiResult, ErrorMessage};
+use crate::http::error::{ApiError, ErrorMessage};
 use crate::http::extract::{Body, ClientCaller};
 use crate::http::state::ApiState;
 use crate::wire::messages::Pack;
@@ -57,7 +57,7 @@ async fn control(
     State(state): State<ApiState>,
     ClientCaller { caller, client }: ClientCaller,
     Body(args): Body<ControlArgs>,
-) -> ApiResult<ControlResult> {
+) -> Result<Json<ControlResult>, ApiError> {
     let bytes = BASE64_STANDARD.decode(args.pack).map_err(|_| ApiError::bad_request("The pack is not base64."))?;
     let pack = Pack::decode(Bytes::from(bytes)).map_err(|_| ApiError::bad_request("The pack cannot be decoded."))?;
     if pack.frames.len() > MAX_FRAMES {

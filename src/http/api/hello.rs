@@ -1,6 +1,5 @@
 //! Is the server there, and how does it see me.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +10,7 @@ use utoipa_axum::routes;
 
 use crate::domain::location::geoip::NetworkKind;
 use crate::domain::location::place::Place;
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::ClientAddress;
 use crate::http::state::{ApiState, Quic};

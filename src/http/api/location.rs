@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,6 +17,7 @@ use crate::domain::location::place::LocationType;
 use crate::domain::location::text::{normalise, normalise_query};
 use crate::domain::provider::places::{self, FindPlaces, FoundPlaces, ListedPlace, countries};
 use crate::domain::provider::wish;
+use crate::http::answer::Json;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, MaybeCaller};
 use crate::http::state::ApiState;

@@ -1,6 +1,5 @@
 //! The network as its members see it.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +10,7 @@ use crate::domain::client::ReadClient;
 use crate::domain::error::DomainError;
 use crate::domain::peer::roster::{Marker, Peer};
 use crate::domain::provider::blocked::{ListBlocked, SetBlocked};
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

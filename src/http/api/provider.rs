@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,6 +18,7 @@ use crate::domain::provider::find::{FindProviders, FoundProvider, ProviderSpec};
 use crate::domain::provider::index::Asker;
 use crate::domain::provider::rank::RankMode;
 use crate::domain::provider::wish;
+use crate::http::answer::Json;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, ClientAddress, MaybeCaller};
 use crate::http::state::ApiState;

@@ -1,6 +1,5 @@
 //! What a network may spend, and what it has carried for others.
 
-use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,6 +8,7 @@ use utoipa_axum::routes;
 
 use crate::domain::balance::{self, BalanceBucket};
 use crate::domain::payment_id::CreatePaymentId;
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::Session;
 use crate::http::state::ApiState;

@@ -56,6 +56,43 @@ fn every_route_says_what_it_does_and_stands_in_a_known_group() {
 }
 
 #[test]
+fn success_is_200_and_nothing_else() {
+    for (method, path, operation) in each_operation(&document()) {
+        let successes: Vec<&String> =
+            operation.responses.responses.keys().filter(|status| status.starts_with('2')).collect();
+        assert_eq!(successes, ["200"], "{method} {path}: clients take any other status for a failure");
+    }
+}
+
+/// Lists that upstream leaves out when they are empty.
+const OPTIONAL_LISTS: &[&str] = &["disconnected", "provide_modes", "roles"];
+
+#[test]
+fn every_list_in_a_result_is_always_there() {
+    let document = document();
+    let plain = serde_json::to_value(&document).unwrap();
+    for (method, path, operation) in each_operation(&document) {
+        let mut open = vec![serde_json::to_value(&operation.responses.responses["200"]).unwrap()];
+        let mut seen = BTreeSet::new();
+        while let Some(schema) = open.pop() {
+            let mut references = BTreeSet::new();
+            gather_references(&schema, &mut references);
+            let unseen = references.into_iter().filter(|reference| seen.insert(reference.clone()));
+            open.extend(unseen.map(|reference| plain.pointer(&reference[1..]).unwrap().clone()));
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                // One that is there or not on purpose is of type "array or null".
+                let is_list = property["type"] == "array";
+                let is_required = schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+                assert!(
+                    !is_list || is_required || OPTIONAL_LISTS.contains(&name.as_str()),
+                    "{method} {path}: apps stop at a missing list; {name} must be [] when it is empty"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_reference_leads_somewhere() {
     let document = serde_json::to_value(document()).unwrap();
     let mut references = BTreeSet::new();

@@ -96,7 +96,9 @@ fn is_secret(key: &str, text: &str) -> bool {
         "verify_code" => text.len() == 8 && text.bytes().all(|digit| digit.is_ascii_hexdigit()),
         "auth_code" | "reset_code" | "api_key" | "transfer_balance_code" | "secret" => text.len() >= 26,
         "seedphrase" => text.split(' ').count() == 24,
-        "code" | "share_code" | "adopt_code" | "adopt_secret" => text.split(' ').count() == 6 || text.len() == 256,
+        "code" | "share_code" | "adopt_code" | "adopt_secret" => {
+            text.split_whitespace().count() == 6 || text.len() == 256
+        }
         "referral_code" => text.len() == 6,
         "network_name" | "associated_network_name" | "name" => is_made_up_name(text),
         _ => false,

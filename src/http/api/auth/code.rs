@@ -1,6 +1,5 @@
 //! Auth codes, which hand a login to another device, and fresh client tokens.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::auth::auth_code::{AuthCodeOutcome, AuthCodeRequest};
 use crate::domain::auth::refresh::RefreshOutcome;
 use crate::domain::auth::role::WantedIdentity;
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

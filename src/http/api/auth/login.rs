@@ -1,12 +1,12 @@
 //! The first step of every login, and the one with a password.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{INVALID_CREDENTIALS, INVALID_USER_AUTH};
 use crate::domain::auth::login::{LoginOutcome, LoginRequest, PasswordLoginOutcome};
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;

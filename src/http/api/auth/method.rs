@@ -1,11 +1,11 @@
 //! Sign-in methods of an account that exists: added, removed, and its seed phrase.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::auth::method_change::{AddMethodRequest, ChangeRefusal};
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

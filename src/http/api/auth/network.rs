@@ -1,6 +1,5 @@
 //! Networks come and go.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +9,7 @@ use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, Create
 use crate::domain::account::delete::DeleteOwnNetwork;
 use crate::domain::account::name::CheckName;
 use crate::domain::contract::codes::{PendingCode, Secret};
+use crate::http::answer::Json;
 use crate::http::error::ApiResult;
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

@@ -1,6 +1,5 @@
 //! A new password, for those who lost the old one.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use super::PASSWORD_TOO_SHORT;
 use super::verify::{SentResult, sent};
 use crate::domain::auth::password_reset::SetPasswordOutcome;
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;

@@ -1,6 +1,5 @@
 //! Codes that prove that an address is the user's.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use super::INVALID_USER_AUTH;
 use super::login::LoginNetwork;
 use crate::domain::auth::verification::{SendOutcome, VerifyOutcome};
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;

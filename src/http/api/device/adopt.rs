@@ -1,6 +1,5 @@
 //! Adopt codes: made and confirmed by a device that has no account yet, so these routes ask for no token.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use super::{DeviceResult, invalid_code};
 use crate::domain::association::adopt::{AdoptRequest, ConfirmAdoptOutcome, LIFE};
 use crate::domain::association::code::Code;
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;

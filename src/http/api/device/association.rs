@@ -1,6 +1,5 @@
 //! The devices a network shares, is lent, or is about to adopt.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +8,7 @@ use super::DeviceResult;
 use crate::domain::association::code::Code;
 use crate::domain::association::edit::{NameAssociation, RemoveAssociation};
 use crate::domain::association::list::{ListAssociations, Listed};
+use crate::http::answer::Json;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

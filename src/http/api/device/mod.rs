@@ -2,7 +2,6 @@
 //!
 //! Every change that cannot be is answered with the same words, whatever the reason: `Invalid code.`
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +13,7 @@ use crate::domain::association::add::Added;
 use crate::domain::association::code::Code;
 use crate::domain::client::device_name::NameDevice;
 use crate::domain::provide::cap::{SetProvideCap, SetProvideCapOutcome};
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

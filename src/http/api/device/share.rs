@@ -1,6 +1,5 @@
 //! Share codes: made by the source network, confirmed by it.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use super::invalid_code;
 use crate::domain::association::code::Code;
 use crate::domain::association::share::{ConfirmShare, CreateShare, CreateShareOutcome};
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

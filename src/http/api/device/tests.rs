@@ -3,8 +3,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::domain::effect::Effect;
+use crate::domain::presence::PresenceEntry;
 use crate::domain::provide::{ProvideSet, RegisterProvide};
 use crate::http::testing::{Answer, TestApi};
+use crate::ids::{ConnectionId, InstanceId};
 use crate::wire::messages::ProvideMode;
 
 fn text(answer: &Value, key: &str) -> String {
@@ -217,27 +219,37 @@ async fn a_capped_provider_vanishes_from_the_offers_and_comes_back_by_itself() {
     let mut set = ProvideSet::default();
     set.insert(ProvideMode::Public, vec![1; 32]);
     api.state.service.run(&RegisterProvide { network_id, client_id, set }).await.unwrap();
+    let _connected = api.state.presence.attach(PresenceEntry {
+        connection_id: ConnectionId::new([5; 16]),
+        client_id,
+        network_id,
+        instance_id: InstanceId::new([6; 16]),
+        address: [203, 0, 113, 9].into(),
+    });
+    api.clock.advance(Duration::from_secs(5));
     let cap = async |mode: i32| {
+        api.effects.take();
         let asked = json!({"client_id": client_id, "provide_mode": mode});
         let answer = post(&api, &api.user_token, "set-provide", asked).await;
-        (answer, api.effects.take())
+        for effect in api.effects.take() {
+            // What the server does with it.
+            assert_eq!(effect, Effect::ClientChanged(network_id, client_id));
+            api.state.providers.refresh(client_id);
+        }
+        api.clock.advance(Duration::from_secs(5));
+        answer
     };
-    api.effects.take();
-    let changed = [Effect::ClientChanged(network_id, client_id)];
-    let modes = async || {
-        let clients = api.get("/network/clients").token(&api.user_token).await.expect(200);
-        clients["clients"][0]["provide_mode"].clone()
+    let is_offered = async || {
+        let asked = json!({"specs": [{"best_available": true}], "count": 1});
+        let found = api.post("/network/find-providers2", asked).await.expect(200);
+        !found["providers"].as_array().unwrap().is_empty()
     };
-    let before = modes().await;
-    let (answer, effects) = cap(0).await;
-    answer.golden(200, "none");
-    assert_eq!(effects, changed);
-    assert_ne!(modes().await, before);
-    let (answer, effects) = cap(-1).await;
-    answer.golden(200, "default");
-    assert_eq!(effects, changed);
-    assert_eq!(modes().await, before);
-    cap(7).await.0.golden(200, "invalid_mode");
+    assert!(is_offered().await);
+    cap(0).await.golden(200, "none");
+    assert!(!is_offered().await);
+    cap(-1).await.golden(200, "default");
+    assert!(is_offered().await, "without a word from the device");
+    cap(7).await.golden(200, "invalid_mode");
     let stranger = api.stranger().await;
     let asked = json!({"client_id": client_id, "provide_mode": 0});
     post(&api, &stranger, "set-provide", asked).await.golden(200, "foreign_client");

@@ -1,11 +1,11 @@
 //! API keys: long-lived secrets for programs.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::api_key::{Create, List, Remove};
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

@@ -1,11 +1,11 @@
 //! Feedback to the operator.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::feedback::Feedback;
+use crate::http::answer::Json;
 use crate::http::error::ApiResult;
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -12,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use utoipa::ToSchema;
 
 use crate::domain::log_upload::{BeginLogUpload, BeginLogUploadOutcome, EndLogUpload, MAX_BYTES, SPAN};
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{PathText, Session};
 use crate::http::layers::OwnTime;

@@ -1,6 +1,5 @@
 //! The user of a network, and the network's name.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +9,7 @@ use crate::domain::account::user::{GetNetworkUser, NetworkUser};
 use crate::domain::auth::attempts::Origin;
 use crate::domain::caller::Caller;
 use crate::domain::network::RenameKind;
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;

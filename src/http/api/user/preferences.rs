@@ -1,11 +1,11 @@
 //! The preferences of a network.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::preferences::{Preferences, ReadPreferences, SetPreferences};
+use crate::http::answer::Json;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

@@ -1,6 +1,5 @@
 //! Referral codes: a network's own, and the network that brought it.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::account::referral::{
     CheckReferralCode, ReadOwnReferral, ReadReferralNetwork, SetReferral, UnlinkReferral,
 };
+use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;
