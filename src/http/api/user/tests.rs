@@ -96,8 +96,8 @@ async fn a_proven_user_changes_and_claims_names_twice_a_day_each() {
     let both = json!({"network_name": "fifth-name", "new_name": "free-name"});
     let taken = api.post("/account/change-name", both).token(bob).await;
     taken.golden(200, "taken");
-    let rested = json!({"new_name": "second-name"});
-    api.post("/account/change-name", rested).token(bob).await.golden(200, "after_claim_the_old_name_rests");
+    let freed = json!({"new_name": "second-name"});
+    api.post("/account/change-name", freed).token(bob).await.golden(200, "free_after_a_claim");
 }
 
 #[tokio::test]
