@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{ApiError, ApiResult};
+use super::error::ApiError;
 use super::extract::Body;
 use super::layers;
 use super::state::ApiState;
@@ -76,7 +76,10 @@ fn route<C: Command>() -> Router<ApiState> {
     Router::new().route(C::PATH, post(answer::<C>))
 }
 
-async fn answer<C: Command>(State(state): State<ApiState>, Body(command): Body<C>) -> ApiResult<C::Answer> {
+async fn answer<C: Command>(
+    State(state): State<ApiState>,
+    Body(command): Body<C>,
+) -> Result<Json<C::Answer>, ApiError> {
     tracing::info!(command = C::PATH, "operator command");
     command.run(&state).await.map(Json)
 }
