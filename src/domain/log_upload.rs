@@ -33,9 +33,6 @@ pub const MAX_PER_NETWORK: usize = 64;
 
 const MAX_CONTENT_TYPE_BYTES: usize = 128;
 
-/// Rows removed in one transaction.
-const REMOVED_AT_ONCE: usize = 64;
-
 /// An upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogUploadRecord {
@@ -162,22 +159,35 @@ impl Operation for IsKept {
     }
 }
 
-/// Forgets some of the uploads that are older than `log_upload.keep`.
+/// Finds the uploads that are older than `log_upload.keep`.
 #[derive(Clone, Copy, Debug)]
-pub struct ForgetOld;
+pub struct FindOld;
 
-impl Operation for ForgetOld {
-    /// Whether there may be more.
-    type Output = bool;
+impl Operation for FindOld {
+    type Output = Vec<(NetworkId, RecordId)>;
 
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, DomainError> {
         let before = tx.now.before(tx.config.log_upload.keep);
-        let mut old = tx.scan_snapshot(&LOG_UPLOADS, &())?;
-        old.retain(|(_, upload)| upload.create_time < before);
-        for (key, _) in old.iter().take(REMOVED_AT_ONCE) {
+        let uploads = tx.scan_snapshot(&LOG_UPLOADS, &())?.into_iter();
+        Ok(uploads.filter(|(_, upload)| upload.create_time < before).map(|(key, _)| key).collect())
+    }
+}
+
+/// Forgets uploads; many are best given in parts, since one call is one transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Forget<'a> {
+    /// Their networks and ids.
+    pub keys: &'a [(NetworkId, RecordId)],
+}
+
+impl Operation for Forget<'_> {
+    type Output = ();
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
+        for key in self.keys {
             tx.delete(&LOG_UPLOADS, key)?;
         }
-        Ok(old.len() > REMOVED_AT_ONCE)
+        Ok(())
     }
 }
 
@@ -232,10 +242,11 @@ mod tests {
         let begin = BeginLogUpload { caller, feedback_id, content_type: String::new(), declared_bytes: Some(1) };
         let BeginLogUploadOutcome::Begun(id) = accounts.domain.run(&begin).await.unwrap() else { panic!() };
         accounts.advance(accounts.domain.service.config().log_upload.keep);
-        assert!(!accounts.domain.run(&ForgetOld).await.unwrap());
-        assert!(accounts.domain.run(&IsKept { network_id, id }).await.unwrap(), "on the day itself it is kept");
+        assert_eq!(accounts.domain.run(&FindOld).await.unwrap(), [], "until the last moment it is kept");
         accounts.advance(Duration::from_secs(1));
-        accounts.domain.run(&ForgetOld).await.unwrap();
+        let keys = accounts.domain.run(&FindOld).await.unwrap();
+        assert_eq!(keys, [(network_id, id)]);
+        accounts.domain.run(&Forget { keys: &keys }).await.unwrap();
         assert!(!accounts.domain.run(&IsKept { network_id, id }).await.unwrap());
     }
 }

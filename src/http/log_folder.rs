@@ -13,12 +13,15 @@ use tokio::io::AsyncWriteExt;
 
 use crate::config::log_upload::LogUpload;
 use crate::domain::error::DomainError;
-use crate::domain::log_upload::{ForgetOld, IsKept};
+use crate::domain::log_upload::{FindOld, Forget, IsKept};
 use crate::domain::service::Service;
 use crate::ids::{NetworkId, RecordId};
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(3600);
+
+/// Rows forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// The folder, if the operator wants one.
 pub struct LogFolder {
@@ -151,9 +154,8 @@ impl LogFile<'_> {
 
 impl Drop for LogFile<'_> {
     fn drop(&mut self) {
-        if !self.is_kept {
-            // A file that cannot be removed now goes with the next round.
-            let _ = std::fs::remove_file(&self.path);
+        // One that cannot be removed now counts on, and goes with the next round.
+        if !self.is_kept && std::fs::remove_file(&self.path).is_ok() {
             self.folder.give_back(self.bytes);
         }
     }
@@ -171,7 +173,13 @@ pub async fn drive(folder: Arc<LogFolder>, service: Arc<Service>) {
 
 /// One round: forgets old uploads and removes the files of all that are forgotten; says how many files.
 pub async fn run(folder: &Arc<LogFolder>, service: &Arc<Service>) -> io::Result<usize> {
-    while service.run(&ForgetOld).await.map_err(io::Error::other)? {}
+    // Whole tables and folders are read away from the threads that serve.
+    let reading = Arc::clone(service);
+    let found = tokio::task::spawn_blocking(move || reading.read(&FindOld)).await;
+    let old = found.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    for keys in old.chunks(FORGOTTEN_AT_ONCE) {
+        service.run(&Forget { keys }).await.map_err(io::Error::other)?;
+    }
     let (folder, service) = (Arc::clone(folder), Arc::clone(service));
     let sweep = move || folder.sweep(|network_id, id| service.read(&IsKept { network_id, id }));
     tokio::task::spawn_blocking(sweep).await.map_err(io::Error::other)?

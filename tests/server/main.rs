@@ -8,6 +8,7 @@ mod bad_input;
 mod client;
 mod configuration;
 mod demo;
+mod devices;
 mod http;
 mod lifecycle;
 mod overload;
