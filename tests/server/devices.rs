@@ -6,7 +6,7 @@ use warren::client::tls::Trust;
 use warren::config::auth::Verify;
 use warren::ids::{Id, InstanceId};
 
-use crate::support::{TestServer, install_crypto};
+use crate::support::{PATIENCE, TestServer, install_crypto};
 
 async fn post(test: &TestServer, token: &str, path: &str, body: Value) -> Value {
     let request = reqwest::Client::new().post(test.url(path)).bearer_auth(token).body(body.to_string());
@@ -35,12 +35,16 @@ async fn an_adopted_device_opens_the_relay_until_it_is_removed() {
         let credentials = Credentials { token: token.into(), instance: InstanceId::from_bytes(rand::random()) };
         Dialer::new(route.clone(), credentials, &Trust::Any).unwrap()
     };
-    let _transport = dialer().dial().await.unwrap();
+    let (mut reader, _writer) = dialer().dial().await.unwrap();
     let clients = reqwest::Client::new().get(test.url("/network/clients")).bearer_auth(user).send().await.unwrap();
     let clients: Value = clients.json().await.unwrap();
     let id = &clients["clients"][0]["client_id"];
     assert_eq!(post(&test, user, "/network/remove-client", json!({"client_id": id})).await, json!({}));
-    assert!(dialer().dial().await.is_err(), "a removed device is refused");
+    let ended = async { while reader.next().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the transport of a removed device is closed");
+    if let Ok((mut reader, _writer)) = dialer().dial().await {
+        assert!(reader.next().await.is_err(), "a removed device is refused");
+    }
     let status = post(&test, "", "/device/adopt-status", json!({"adopt_code": adopt["adopt_code"]})).await;
     assert_eq!(status["error"]["message"], "Invalid adopt code.");
 }
