@@ -15,7 +15,6 @@ pub mod error;
 pub mod extract;
 pub mod layers;
 pub mod log_folder;
-pub mod number;
 pub mod openapi;
 pub mod state;
 #[cfg(test)]

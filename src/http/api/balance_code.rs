@@ -1,6 +1,6 @@
 //! Balance codes: what one is worth, turning it into a balance, and the ones a network has had.
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

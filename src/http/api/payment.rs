@@ -1,9 +1,8 @@
 //! What a network was paid for carrying the traffic of others.
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::Number;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -59,8 +58,7 @@ struct AccountPayment {
     token_type: Option<String>,
     /// How much of that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>)]
-    token_amount: Option<Number>,
+    token_amount: Option<f64>,
     /// When making it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_time: Option<Timestamp>,
@@ -102,7 +100,7 @@ impl AccountPayment {
             min_sweep_time: payment.first_earned,
             create_time: payment.create_time,
             payment_record: known(record.reference),
-            token_amount: token_type.as_ref().and_then(|_| tokens(amount)),
+            token_amount: token_type.as_ref().map(|_| tokens(amount)),
             token_type,
             payment_time: payment.record_time,
             wallet_address: known(record.wallet_address),
@@ -116,12 +114,9 @@ impl AccountPayment {
     }
 }
 
-/// An amount in tokens; without a fraction where there is none, because older clients read an integer.
-fn tokens(nano_cents: i64) -> Option<Number> {
-    match nano_cents % PER_TOKEN {
-        0 => Some((nano_cents / PER_TOKEN).into()),
-        _ => Number::from_f64(nano_cents as f64 / PER_TOKEN as f64),
-    }
+/// An amount in tokens.
+fn tokens(nano_cents: i64) -> f64 {
+    nano_cents as f64 / PER_TOKEN as f64
 }
 
 /// Lists the payments to the caller's network.
@@ -155,12 +150,6 @@ mod tests {
         assert_eq!(plan.payments, 1);
         let payments = api.state.service.read(&ListPayments { network_id: Some(api.user.network_id) }).unwrap();
         payments[0].1
-    }
-
-    #[test]
-    fn whole_tokens_have_no_fraction() {
-        let text = |amount| tokens(amount).unwrap().to_string();
-        assert_eq!([text(0), text(15_000_000_000), text(7_500_000_000)], ["0", "15", "7.5"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Which networks provide most, and points, of which there are none.
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +10,6 @@ use utoipa_axum::routes;
 use crate::domain::stats::ranking::{Earner, SetRankingVisibility};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
-use crate::http::number::Number;
 use crate::http::state::ApiState;
 use crate::ids::{NetworkId, RecordId};
 use crate::time::Timestamp;
@@ -43,7 +42,7 @@ struct LeaderboardEarner {
     /// Its name; empty when it does not show itself.
     network_name: String,
     /// MiB provided.
-    net_mib_count: Number,
+    net_mib_count: f64,
     /// Whether it shows itself.
     is_public: bool,
     /// Always false: names are not judged.
@@ -58,8 +57,8 @@ impl From<Earner> for LeaderboardEarner {
     }
 }
 
-fn mib(bytes: i64) -> Number {
-    Number(bytes as f64 / (1u64 << 20) as f64)
+fn mib(bytes: i64) -> f64 {
+    bytes as f64 / (1u64 << 20) as f64
 }
 
 /// Shows which networks provided most.
@@ -93,7 +92,7 @@ struct RankingResult {
 #[derive(Serialize, ToSchema)]
 struct NetworkRanking {
     /// MiB provided in the last 28 days.
-    net_mib_count: Number,
+    net_mib_count: f64,
     /// From 1; 0 for a network that provided nothing.
     leaderboard_rank: usize,
     /// Whether the leaderboard shows its name.

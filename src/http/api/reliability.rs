@@ -1,6 +1,6 @@
 //! How reliable the providers of a network were.
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
 //! The whole network.
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;

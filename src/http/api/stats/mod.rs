@@ -11,7 +11,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::stats::answer::Figures;
-use crate::http::number::Number;
 use crate::http::state::ApiState;
 use crate::time::Timestamp;
 
@@ -40,9 +39,9 @@ type ByDay<T> = BTreeMap<String, T>;
 #[derive(Default, Serialize, ToSchema)]
 struct Series {
     /// GiB of the contracts closed.
-    transfer_data: ByDay<Number>,
+    transfer_data: ByDay<f64>,
     /// USD earned with them.
-    payout: ByDay<Number>,
+    payout: ByDay<f64>,
     /// How often the providers were offered.
     search_interest: ByDay<u64>,
     /// Contracts made.
@@ -70,14 +69,14 @@ fn hour_key(day: u32, hour: usize) -> String {
     format!("{}-{hour:02}", day_key(day))
 }
 
-fn gib(bytes: i64) -> Number {
-    Number(bytes as f64 / (1u64 << 30) as f64)
+fn gib(bytes: i64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
 }
 
-fn usd(nano_cents: i64) -> Number {
-    Number(nano_cents as f64 / 1e9)
+fn usd(nano_cents: i64) -> f64 {
+    nano_cents as f64 / 1e9
 }
 
-fn hours(uptime: Duration) -> Number {
-    Number(uptime.as_millis() as f64 / 3_600_000.0)
+fn hours(uptime: Duration) -> f64 {
+    uptime.as_millis() as f64 / 3_600_000.0
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +14,6 @@ use crate::domain::stats::provider::{BytesByDay, ProviderReport};
 use crate::domain::stats::window::Window;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
-use crate::http::number::Number;
 use crate::http::state::ApiState;
 use crate::ids::{ClientId, NetworkId};
 use crate::time::{DAY, Timestamp};
@@ -40,7 +39,7 @@ pub(super) struct ProviderResult {
     /// Now.
     created_time: Timestamp,
     /// How long it was connected: by hour in minutes, only hours in which it was; `provider-last-90` tells hours by day.
-    uptime: BTreeMap<String, Number>,
+    uptime: BTreeMap<String, f64>,
     #[serde(flatten)]
     series: Series,
     /// The clients it carried most for, at most 500.
@@ -53,7 +52,7 @@ struct ClientDetails {
     /// The client.
     client_id: ClientId,
     /// GiB, only days on which there was something.
-    transfer_data: ByDay<Number>,
+    transfer_data: ByDay<f64>,
 }
 
 /// Shows a provider by day over the last 90 days.
@@ -105,7 +104,7 @@ pub(super) async fn provider_last_n(
     let (mut result, report) = provider(&state, caller.network_id, &args, DAY).await?;
     for (day, (uptime, _)) in &report.days {
         let used = uptime.0.iter().enumerate().filter(|(_, millis)| **millis > 0);
-        let minutes = |millis: u32| Number(f64::from(millis) / 60_000.0);
+        let minutes = |millis: u32| f64::from(millis) / 60_000.0;
         result.uptime.extend(used.map(|(hour, millis)| (hour_key(*day, hour), minutes(*millis))));
     }
     Ok(Json(result))

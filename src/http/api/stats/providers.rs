@@ -1,6 +1,6 @@
 //! The providers of the caller's network, one by one and all together.
 
-use axum::Json;
+use crate::http::answer::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +11,6 @@ use crate::domain::stats::providers::{ListedProvider, Overview};
 use crate::domain::stats::window::Window;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Body, Session};
-use crate::http::number::Number;
 use crate::http::state::ApiState;
 use crate::ids::{ClientId, NetworkId};
 use crate::time::{DAY, Timestamp};
@@ -43,11 +42,11 @@ struct ProviderLine {
     /// When it came and went, oldest first.
     connected_events_last_24h: Vec<ConnectedEvent>,
     /// Hours for which it was connected.
-    uptime_last_24h: Number,
+    uptime_last_24h: f64,
     /// GiB of the contracts closed.
-    transfer_data_last_24h: Number,
+    transfer_data_last_24h: f64,
     /// USD earned with them.
-    payout_last_24h: Number,
+    payout_last_24h: f64,
     /// How often it was offered.
     search_interest_last_24h: u64,
     /// Contracts made.
@@ -140,7 +139,7 @@ pub(super) struct OverviewResult {
     /// Now.
     created_time: Timestamp,
     /// Hours for which a provider was connected, on average.
-    uptime: ByDay<Number>,
+    uptime: ByDay<f64>,
     #[serde(flatten)]
     series: Series,
 }
