@@ -10,6 +10,7 @@ mod configuration;
 mod demo;
 mod devices;
 mod http;
+mod kill;
 mod lifecycle;
 mod overload;
 mod stats;
