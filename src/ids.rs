@@ -189,6 +189,14 @@ id_type!(
     LocationId
 );
 id_type!(
+    /// A wallet: one of the ledger's own, or an address that a network is paid at.
+    WalletId
+);
+id_type!(
+    /// A step of a wallet that its owner must confirm.
+    ChallengeId
+);
+id_type!(
     /// A record that no other kind names: tokens, codes, log entries.
     RecordId
 );

@@ -23,6 +23,7 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod units;
+pub mod wallet;
 
 /// Every setting of the server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub mail: mail::Mail,
     /// What a network is granted.
     pub plan: contracts::Plan,
+    /// Wallets, and the addresses they pay to.
+    pub wallet: wallet::Wallet,
     /// Permission to transfer.
     pub contracts: contracts::Contracts,
     /// Numbers the product promises.

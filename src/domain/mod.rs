@@ -38,3 +38,4 @@ pub mod stream;
 pub(crate) mod testing;
 pub mod token;
 pub mod vitals;
+pub mod wallet;

@@ -33,6 +33,13 @@ impl EffectSink for Collector {
     }
 }
 
+/// Forgets every effect.
+pub struct NoEffects;
+
+impl EffectSink for NoEffects {
+    fn apply(&self, _: Effect) {}
+}
+
 impl TestDomain {
     pub fn new() -> Self {
         Self::with_config(Config::default())
