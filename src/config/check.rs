@@ -39,6 +39,7 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.tls(config);
     complaints.accounts(config);
     complaints.mail(config);
+    complaints.wallet(config);
     complaints.geoip(config);
     complaints.texts(config);
     complaints.telemetry(config);
@@ -178,6 +179,15 @@ impl Complaints {
         );
     }
 
+    fn wallet(&mut self, config: &Config) {
+        let chain = &config.wallet.chain;
+        self.unless(
+            ["SOL", "MATIC"].contains(&chain.as_str()),
+            "wallet.chain",
+            format!("is '{chain}'; write SOL or MATIC"),
+        );
+    }
+
     fn geoip(&mut self, config: &Config) {
         let geoip = &config.geoip;
         if !geoip.path.as_os_str().is_empty() {
@@ -282,6 +292,7 @@ mod tests {
         assert_eq!(keys(|config| config.auth.argon2_memory = ByteSize(100)), ["auth.argon2_memory"]);
         assert_eq!(keys(|config| config.geoip.default.country = "Germany".into()), ["geoip.default.country"]);
         assert_eq!(keys(|config| config.geoip.server.latitude = 91.0), ["geoip.server.latitude"]);
+        assert_eq!(keys(|config| config.wallet.chain = "BTC".into()), ["wallet.chain"]);
         assert_eq!(keys(|config| config.geoip.path = "/nowhere".into()), ["geoip.path"]);
         assert_eq!(keys(|config| config.device.add_url_base = "".into()), ["device.add_url_base"]);
         assert_eq!(keys(|config| config.legal.base_url = "example.org".into()), ["legal.base_url"]);

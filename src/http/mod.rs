@@ -16,6 +16,7 @@ pub mod extract;
 pub mod layers;
 pub mod log_folder;
 pub mod openapi;
+pub mod page;
 pub mod state;
 #[cfg(test)]
 pub mod testing;

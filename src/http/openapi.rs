@@ -45,6 +45,8 @@ pub const PUBLIC: &[&str] = &[
     "POST /device/adopt-status",
     "POST /device/confirm-adopt",
     "POST /device/remove-adopt-code",
+    "GET /wallet/confirm",
+    "POST /wallet/confirm",
 ];
 
 /// Groups in the order in which they are shown, and what each is for.

@@ -18,6 +18,7 @@ use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
+use crate::domain::wallet::custody::Custody;
 use crate::time::Timestamp;
 
 /// What handlers can reach: a handle, since every layer and handler of a request clones it.
@@ -46,6 +47,8 @@ pub struct ApiParts {
     pub stats: Arc<Stats>,
     /// Where logs of apps go.
     pub logs: Arc<LogFolder>,
+    /// The wallets of users.
+    pub custody: Arc<dyn Custody>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

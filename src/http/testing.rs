@@ -42,6 +42,7 @@ use crate::domain::provider::index::ProviderIndex;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
+use crate::domain::wallet::local::LedgerCustody;
 use crate::store::memory::MemoryStore;
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::store::{Commit, Store};
@@ -56,7 +57,7 @@ pub const PEER: &str = "203.0.113.9:51514";
 pub const START: Timestamp = Timestamp::from_secs(1_770_091_506);
 
 /// How paths begin whose answers hold `null` on purpose.
-const NULLABLE: &[&str] = &["/connect/control", "/key/", "/openapi.json"];
+const NULLABLE: &[&str] = &["/connect/control", "/key/", "/account/payout-wallet", "/openapi.json"];
 
 /// The API over a store in memory, with a user and a client who may call it.
 pub struct TestApi {
@@ -139,6 +140,7 @@ impl TestApi {
         let state = ApiState::from(ApiParts {
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             accounts,
+            custody: Arc::new(LedgerCustody::new(service.clone())),
             service,
             presence,
             peers,

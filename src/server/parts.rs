@@ -30,6 +30,8 @@ use crate::domain::push::PushSink;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
+use crate::domain::wallet::jobs;
+use crate::domain::wallet::local::LedgerCustody;
 use crate::http::log_folder::{self, LogFolder};
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
@@ -115,6 +117,7 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        let wallets = jobs::drive(Arc::clone(&service));
         providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
         tasks.spawn(async move { driven.drive(stopped).await });
@@ -131,10 +134,12 @@ impl Parts {
                 () = watching.drive() => {}
                 () = expiring => {}
                 () = sweeping => {}
+                () = wallets => {}
                 () = stop.cancelled() => {}
             }
         });
         let status = Arc::clone(status);
+        let custody = Arc::new(LedgerCustody::new(Arc::clone(&service)));
         let api = ApiState::from(ApiParts {
             service,
             authenticator,
@@ -146,6 +151,7 @@ impl Parts {
             ledger: Arc::clone(&ledger),
             stats: Arc::clone(&stats),
             logs,
+            custody,
             status,
         });
         Ok(Self { store, relay, ledger, stats, api, mail })

@@ -55,6 +55,18 @@
 //! | 212 | payout_totals | network | `domain/contract/payout.rs` |
 //! | 213 | payment_ids | payment id | `domain/payment_id.rs` |
 //! | 214 | recent_payment_ids | network | `domain/payment_id.rs` |
+//! | 250 | ledger_wallets | wallet | `domain/wallet/journal.rs` |
+//! | 251 | wallet_owners | network, user | `domain/wallet/journal.rs` |
+//! | 252 | postings | posting | `domain/wallet/journal.rs` |
+//! | 253 | wallet_postings | wallet, posting | `domain/wallet/journal.rs` |
+//! | 254 | challenges | challenge | `domain/wallet/challenge.rs` |
+//! | 255 | open_transfers | wallet, challenge | `domain/wallet/challenge.rs` |
+//! | 256 | challenge_deadlines | time, challenge | `domain/wallet/challenge.rs` |
+//! | 257 | queued_transfers | challenge | `domain/wallet/challenge.rs` |
+//! | 258 | transfer_calls | network | `domain/wallet/local.rs` |
+//! | 260 | account_wallets | network, wallet | `domain/wallet/account_wallet.rs` |
+//! | 261 | account_wallet_addresses | network, chain and address | `domain/wallet/account_wallet.rs` |
+//! | 262 | payout_wallets | network | `domain/wallet/account_wallet.rs` |
 //! | 300 | archive_marks | mark | `domain/contract/record.rs` |
 //! | 301 | provider_days | day, provider | `domain/stats/record.rs` |
 //! | 302 | peer_days | day, provider, client | `domain/stats/record.rs` |

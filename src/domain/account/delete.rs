@@ -10,6 +10,7 @@ use crate::domain::network::{NETWORKS, USERS};
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::provider::{blocked, reports};
 use crate::domain::stats::ranking;
+use crate::domain::wallet::account_wallet;
 use crate::domain::{api_key, association, client, feedback, log_upload, preferences};
 use crate::ids::NetworkId;
 
@@ -62,6 +63,7 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     feedback::remove_all(tx, network_id)?;
     log_upload::remove_all(tx, network_id)?;
     referral::remove_all(tx, network_id, &network)?;
+    account_wallet::remove_all(tx, *network_id)?;
     for name in network.former_names.into_iter().chain([network.name]) {
         if tx.get(&NETWORK_NAMES, &name)?.is_some_and(|holder| holder.network_id == *network_id) {
             tx.delete(&NETWORK_NAMES, &name)?;

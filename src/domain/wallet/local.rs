@@ -11,9 +11,7 @@ use super::address::{self, Chain, named_uuid};
 use super::challenge::{
     CHALLENGES, ChallengeKind, ChallengeStatus, Issued, NewChallenge, OPEN_TRANSFERS, expire_due, issue,
 };
-use super::custody::{
-    Custody, CustodyError, NoChallenge, TransferRefusal, TransferRequest, WalletView, is_payable,
-};
+use super::custody::{Custody, CustodyError, NoChallenge, TransferRefusal, TransferRequest, WalletView, is_payable};
 use super::journal::{self, LEDGER_WALLETS, WalletOwner};
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};

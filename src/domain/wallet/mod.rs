@@ -10,6 +10,7 @@ pub mod challenge;
 pub mod confirm;
 mod curve;
 pub mod custody;
+pub mod jobs;
 pub mod journal;
 pub mod local;
 pub mod operator;

@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::state::ApiState;
 
+pub mod account_wallet;
 pub mod auth;
 pub mod balance_code;
 pub mod client;
@@ -24,6 +25,7 @@ pub mod reliability;
 pub mod stats;
 pub mod subscription;
 pub mod user;
+pub mod wallet;
 
 /// Every route of the JSON API and its description.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -45,4 +47,6 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(ranking::routes())
         .merge(balance_code::routes())
         .merge(payment::routes())
+        .merge(wallet::routes())
+        .merge(account_wallet::routes())
 }

@@ -279,15 +279,6 @@ const BOOTSTRAP_API: &[&str] = &[
 
 /// Those of them that are not served yet. The list only shrinks.
 const NOT_SERVED_YET: &[&str] = &[
-    "GET /account/payout-wallet",
-    "GET /account/wallets",
-    "GET /wallet/balance",
-    "POST /account/payout-wallet",
-    "POST /account/wallet",
-    "POST /account/wallets/remove",
-    "POST /wallet/circle-init",
-    "POST /wallet/circle-transfer-out",
-    "POST /wallet/validate-address",
 ];
 
 #[test]

@@ -69,6 +69,9 @@ impl Neutral {
         if text.ends_with('Z') && crate::time::Timestamp::parse_rfc3339(text).is_some() {
             return Some("<time>".into());
         }
+        if let Some(id) = text.strip_prefix("urledger:") {
+            return Some(format!("urledger:{}", self.name("", id)?));
+        }
         (is_secret(key, text) || key == "version").then(|| format!("<{key}>"))
     }
 }
@@ -94,7 +97,13 @@ fn is_id(text: &str) -> bool {
 fn is_secret(key: &str, text: &str) -> bool {
     match key {
         "verify_code" => text.len() == 8 && text.bytes().all(|digit| digit.is_ascii_hexdigit()),
-        "auth_code" | "reset_code" | "api_key" | "transfer_balance_code" | "secret" => text.len() >= 26,
+        "auth_code"
+        | "reset_code"
+        | "api_key"
+        | "transfer_balance_code"
+        | "secret"
+        | "user_token"
+        | "encryption_key" => text.len() >= 26,
         "seedphrase" => text.split(' ').count() == 24,
         "code" | "share_code" | "adopt_code" | "adopt_secret" => {
             text.split_whitespace().count() == 6 || text.len() == 256
