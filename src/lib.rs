@@ -19,6 +19,8 @@ pub mod store;
 
 pub mod domain;
 
+pub mod vendor;
+
 pub mod control;
 
 pub mod relay;

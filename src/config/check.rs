@@ -40,6 +40,7 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.accounts(config);
     complaints.mail(config);
     complaints.wallet(config);
+    complaints.companies(config);
     complaints.geoip(config);
     complaints.texts(config);
     complaints.telemetry(config);
@@ -179,6 +180,24 @@ impl Complaints {
         );
     }
 
+    /// A company is used when all of its keys are set; some of them are a mistake.
+    fn companies(&mut self, config: &Config) {
+        self.all_or_none(&config.stripe.required());
+        self.all_or_none(&config.apple.required());
+        self.all_or_none(&config.google.required());
+        self.all_or_none(&config.solana.required());
+        if !config.apple.roots.as_os_str().is_empty() {
+            self.file(&config.apple.roots, "apple.roots", "a PEM file of root certificates");
+        }
+    }
+
+    fn all_or_none(&mut self, required: &[(&'static str, bool)]) {
+        let Some((set, _)) = required.iter().find(|(_, is_set)| *is_set) else { return };
+        for (key, is_set) in required {
+            self.unless(*is_set, key, format!("is empty while {set} is set; set it too, or neither"));
+        }
+    }
+
     fn wallet(&mut self, config: &Config) {
         let chain = &config.wallet.chain;
         self.unless(
@@ -298,6 +317,15 @@ mod tests {
         assert_eq!(keys(|config| config.legal.base_url = "example.org".into()), ["legal.base_url"]);
         assert_eq!(keys(|config| config.legal.dir = "/nowhere".into()), ["legal.dir"]);
         assert_eq!(keys(|config| config.log_upload.dir = "/nowhere".into()), ["log_upload.dir"]);
+    }
+
+    #[test]
+    fn half_of_a_company_is_refused_and_the_missing_keys_are_named() {
+        let rest = ["stripe.publishable_key", "stripe.signing_secret", "stripe.success_url", "stripe.cancel_url"];
+        assert_eq!(keys(|config| config.stripe.secret_key = "x".into()), rest);
+        assert_eq!(keys(|config| config.solana.receiver = "x".into()), ["solana.webhook_secret"]);
+        assert_eq!(keys(|config| config.google.package = "x".into()).len(), 5);
+        assert_eq!(keys(|config| config.apple.roots = "/nowhere".into()).len(), 4);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod log_upload;
 pub mod mail;
+pub mod purchase;
 pub mod relay;
 pub mod store;
 pub mod telemetry;
@@ -45,6 +46,16 @@ pub struct Config {
     pub plan: contracts::Plan,
     /// Wallets, and the addresses they pay to.
     pub wallet: wallet::Wallet,
+    /// What is for sale.
+    pub purchase: purchase::Purchase,
+    /// Payments by card.
+    pub stripe: purchase::Stripe,
+    /// Receipts of the App Store.
+    pub apple: purchase::Apple,
+    /// Receipts of Google Play.
+    pub google: purchase::Google,
+    /// Payments on Solana.
+    pub solana: purchase::Solana,
     /// Permission to transfer.
     pub contracts: contracts::Contracts,
     /// Numbers the product promises.

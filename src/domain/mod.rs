@@ -29,6 +29,7 @@ pub mod preferences;
 pub mod presence;
 pub mod provide;
 pub mod provider;
+pub mod purchase;
 pub mod push;
 pub mod secret_file;
 pub mod service;

@@ -63,6 +63,10 @@ pub struct PathText(pub String);
 #[derive(Clone, Debug)]
 pub struct Body<T>(pub T);
 
+/// The body as it was sent: for reports whose signature covers every byte.
+#[derive(Clone, Debug)]
+pub struct RawBody(pub Bytes);
+
 fn bearer(parts: &Parts) -> Option<&str> {
     let (scheme, token) = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     let token = token.trim();
@@ -138,13 +142,21 @@ impl FromRequestParts<ApiState> for PathText {
 impl<T: DeserializeOwned> FromRequest<ApiState> for Body<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
+        parse(&bytes).map(Self).map_err(ApiError::bad_request)
+    }
+}
+
+impl FromRequest<ApiState> for RawBody {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.")
             }
             _ => ApiError::bad_request("The request body ended early."),
         })?;
-        parse(&bytes).map(Self).map_err(ApiError::bad_request)
+        Ok(Self(bytes))
     }
 }
 

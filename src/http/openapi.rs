@@ -47,6 +47,10 @@ pub const PUBLIC: &[&str] = &[
     "POST /device/remove-adopt-code",
     "GET /wallet/confirm",
     "POST /wallet/confirm",
+    "GET /pay/local/{order_id}",
+    "POST /pay/stripe",
+    "POST /pay/solana",
+    "POST /apple/notification",
 ];
 
 /// Groups in the order in which they are shown, and what each is for.

@@ -16,6 +16,7 @@ use crate::domain::contract::Ledger;
 use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
+use crate::domain::purchase::shop::Shop;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::wallet::custody::Custody;
@@ -47,6 +48,8 @@ pub struct ApiParts {
     pub stats: Arc<Stats>,
     /// Where logs of apps go.
     pub logs: Arc<LogFolder>,
+    /// Sells.
+    pub shop: Arc<Shop>,
     /// The wallets of users.
     pub custody: Arc<dyn Custody>,
     /// Whether the server is ready, and under which name.

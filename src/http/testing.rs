@@ -39,6 +39,8 @@ use crate::domain::password::Pepper;
 use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
+use crate::domain::purchase::grants::LedgerGrants;
+use crate::domain::purchase::shop::Shop;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
@@ -47,6 +49,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::store::{Commit, Store};
 use crate::time::{Clock, Timestamp};
+use crate::vendor;
 
 mod golden;
 
@@ -137,7 +140,10 @@ impl TestApi {
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
         let keys = Arc::new(TokenKeys::generate());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
+        let grants = Arc::new(LedgerGrants::new(service.clone(), ledger.clone()));
+        let companies = vendor::companies(service.config()).unwrap();
         let state = ApiState::from(ApiParts {
+            shop: Arc::new(Shop::new(service.clone(), grants, companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             accounts,
             custody: Arc::new(LedgerCustody::new(service.clone())),

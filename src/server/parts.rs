@@ -26,6 +26,8 @@ use crate::domain::password::Pepper;
 use crate::domain::peer::Peers;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
+use crate::domain::purchase::grants::LedgerGrants;
+use crate::domain::purchase::shop::Shop;
 use crate::domain::push::PushSink;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
@@ -39,6 +41,7 @@ use crate::store::Store;
 use crate::store::sled::SledStore;
 use crate::telemetry::metrics::{Kind, MailMetrics, Metrics};
 use crate::time::Clock;
+use crate::vendor;
 
 /// Time for the last owners of the store to let go of it.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -117,6 +120,9 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        let grants = Arc::new(LedgerGrants::new(Arc::clone(&service), Arc::clone(&ledger)));
+        let shop = Arc::new(Shop::new(Arc::clone(&service), grants, vendor::companies(config)?));
+        let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
         providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
@@ -135,6 +141,7 @@ impl Parts {
                 () = expiring => {}
                 () = sweeping => {}
                 () = wallets => {}
+                () = seller.drive() => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -152,6 +159,7 @@ impl Parts {
             stats: Arc::clone(&stats),
             logs,
             custody,
+            shop,
             status,
         });
         Ok(Self { store, relay, ledger, stats, api, mail })

@@ -67,6 +67,17 @@
 //! | 260 | account_wallets | network, wallet | `domain/wallet/account_wallet.rs` |
 //! | 261 | account_wallet_addresses | network, chain and address | `domain/wallet/account_wallet.rs` |
 //! | 262 | payout_wallets | network | `domain/wallet/account_wallet.rs` |
+//! | 270 | given_purchases | purchase key | `domain/purchase/grants.rs` |
+//! | 271 | orders | order | `domain/purchase/order.rs` |
+//! | 272 | open_orders | network, order | `domain/purchase/order.rs` |
+//! | 273 | paid_orders | order | `domain/purchase/order.rs` |
+//! | 274 | shop_customers | network | `domain/purchase/checkout.rs` |
+//! | 275 | purchase_references | what a shop calls it | `domain/purchase/checkout.rs` |
+//! | 276 | store_reports | user | `domain/purchase/store_report.rs` |
+//! | 277 | store_links | subscription of a store | `domain/purchase/store_report.rs` |
+//! | 278 | solana_intents | reference | `domain/purchase/solana.rs` |
+//! | 279 | open_intents | network, reference | `domain/purchase/solana.rs` |
+//! | 280 | unfulfilled | payment | `domain/purchase/solana.rs` |
 //! | 300 | archive_marks | mark | `domain/contract/record.rs` |
 //! | 301 | provider_days | day, provider | `domain/stats/record.rs` |
 //! | 302 | peer_days | day, provider, client | `domain/stats/record.rs` |

@@ -14,6 +14,7 @@ const LAYERS: &[&str] = &[
     "transfer",
     "store",
     "domain",
+    "vendor",
     "control",
     "relay",
     "http",
@@ -28,7 +29,7 @@ const FOUNDATION: usize = 3;
 /// Pairs that the order alone would allow: `server` joins relay and HTTP, and the reference client checks the server
 /// instead of mirroring it.
 const FORBIDDEN: &[(&str, &[&str])] =
-    &[("http", &["relay"]), ("client", &["telemetry", "store", "domain", "control", "relay", "http"])];
+    &[("http", &["relay"]), ("client", &["telemetry", "store", "domain", "vendor", "control", "relay", "http"])];
 
 /// The paths after `crate::` in a file, comments aside, as their segments.
 fn used(source: &Source) -> Vec<Vec<String>> {

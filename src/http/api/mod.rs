@@ -20,6 +20,7 @@ pub mod location;
 pub mod network;
 pub mod payment;
 pub mod provider;
+pub mod purchase;
 pub mod ranking;
 pub mod reliability;
 pub mod stats;
@@ -49,4 +50,5 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(payment::routes())
         .merge(wallet::routes())
         .merge(account_wallet::routes())
+        .merge(purchase::routes())
 }

@@ -103,7 +103,9 @@ fn is_secret(key: &str, text: &str) -> bool {
         | "transfer_balance_code"
         | "secret"
         | "user_token"
-        | "encryption_key" => text.len() >= 26,
+        | "encryption_key"
+        | "session_id"
+        | "checkout_url" => text.len() >= 26,
         "seedphrase" => text.split(' ').count() == 24,
         "code" | "share_code" | "adopt_code" | "adopt_secret" => {
             text.split_whitespace().count() == 6 || text.len() == 256

@@ -1,9 +1,9 @@
 //! Where the owner of a wallet that this server keeps confirms a transfer, or takes it back: with the API, or on a
 //! page that needs no script.
 
-use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::{Json, response::IntoResponse};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::domain::wallet::challenge::{Challenge, ChallengeKind, ChallengeStatus, ReadChallenge};
 use crate::domain::wallet::confirm::{Cancel, Confirm, InvalidChallenge};
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
-use crate::http::extract::{Body, Session};
+use crate::http::extract::{Body, RawBody, Session};
 use crate::http::page::{Html, escape};
 use crate::http::state::ApiState;
 use crate::ids::ChallengeId;
@@ -196,6 +196,12 @@ fn form(challenge_id: &str) -> String {
     )
 }
 
+/// A form is written like the query of an address.
+fn parse_form(body: &[u8]) -> Option<ConfirmArgs> {
+    let address: Uri = format!("/?{}", std::str::from_utf8(body).ok()?).parse().ok()?;
+    Some(Query::try_from_uri(&address).ok()?.0)
+}
+
 /// What the page sends. The token is as long as a password can be and known to the wallet's owner only, so that it
 /// proves who confirms.
 #[utoipa::path(
@@ -204,12 +210,9 @@ fn form(challenge_id: &str) -> String {
     tag = "wallet",
     responses((status = 200, content_type = "text/html", body = String))
 )]
-async fn confirm_form(
-    State(state): State<ApiState>,
-    form: Result<Form<ConfirmArgs>, FormRejection>,
-) -> Result<Response, ApiError> {
-    let Form(ConfirmArgs { challenge_id, user_token }) =
-        form.map_err(|_| ApiError::bad_request("The form cannot be read."))?;
+async fn confirm_form(State(state): State<ApiState>, RawBody(body): RawBody) -> Result<Response, ApiError> {
+    let ConfirmArgs { challenge_id, user_token } =
+        parse_form(&body).ok_or_else(|| ApiError::bad_request("The form cannot be read."))?;
     let outcome = match challenge_id.trim().parse() {
         Ok(id) => {
             let user_token = user_token.trim().to_owned();

@@ -251,5 +251,7 @@ async fn the_page_confirms_a_transfer_without_any_script() {
     assert_eq!(answer.status, 200);
     assert!(answer.text.contains("will be sent"), "{}", answer.text);
     assert_eq!(look(&api, &challenge).await["status"], "QUEUED");
-    assert_eq!(api.call(Method::POST, "/wallet/confirm", Some(b"{}".to_vec())).await.status, 400);
+    for odd in [&b"{}"[..], b"\xff", b"", b"challenge_id=%zz&user_token=%00"] {
+        assert_eq!(api.call(Method::POST, "/wallet/confirm", Some(odd.to_vec())).await.status, 400);
+    }
 }

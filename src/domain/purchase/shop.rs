@@ -1,0 +1,360 @@
+//! Joins what is for sale, who pays for it, and what is given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::checkout::{
+    Checkout, CheckoutError, FindPurchases, Intents, PutCustomer, PutReferences, ReadCustomer, ReportError, ShopEvent,
+};
+use super::grants::{Given, Grants, Purchase, Redeemed, Shopfront};
+use super::order::{MarkGranted, Order, OrderStatus, PaidOrders, PayOrder, PayRefusal, ReadOrder};
+use super::solana::{ChainPayment, ConsumeIntent, MatchPayment};
+use super::store_report::{
+    AppStore, CountReport, LinkStore, PlayStore, Receipt, ReceiptState, ReportStatus, StoreError, is_voucher,
+};
+use crate::domain::caller::Caller;
+use crate::domain::error::DomainError;
+use crate::domain::service::Service;
+use crate::ids::NetworkId;
+use crate::time::Timestamp;
+
+/// Time between two looks for what was paid and not given.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// Share of a price that is left when the shop has taken its own, in percent.
+const NET_PERCENT: i64 = 70;
+
+/// The companies that take part; all may be absent.
+#[derive(Clone, Default)]
+pub struct Companies {
+    /// Takes cards.
+    pub checkout: Option<Arc<dyn Checkout>>,
+    /// Google Play.
+    pub play: Option<Arc<dyn PlayStore>>,
+    /// The App Store.
+    pub apple: Option<Arc<dyn AppStore>>,
+}
+
+/// Sells.
+pub struct Shop {
+    service: Arc<Service>,
+    grants: Arc<dyn Grants>,
+    companies: Companies,
+}
+
+/// Why a receipt got no answer that the phone may keep.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// The store cannot be asked, or is not configured.
+    #[error("The store cannot be reached. Try again later.")]
+    Unreachable,
+    /// The server itself.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
+}
+
+impl Shop {
+    /// A shop with these companies.
+    pub fn new(service: Arc<Service>, grants: Arc<dyn Grants>, companies: Companies) -> Self {
+        Self { service, grants, companies }
+    }
+
+    /// Takes cards, if anyone does.
+    pub fn checkout(&self) -> Option<&Arc<dyn Checkout>> {
+        self.companies.checkout.as_ref()
+    }
+
+    /// Gives what was paid and not given, a round every half minute, the first at once; runs until dropped.
+    pub async fn drive(&self) {
+        loop {
+            if let Err(error) = self.give_paid_orders().await {
+                tracing::warn!(%error, "paid orders could not be granted; the next round tries again");
+            }
+            tokio::time::sleep(ROUND).await;
+        }
+    }
+
+    /// Gives what was paid and not given.
+    pub async fn give_paid_orders(&self) -> Result<(), DomainError> {
+        for id in self.service.read(&PaidOrders)? {
+            self.give_order(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Pays an order and gives what it buys.
+    pub async fn pay(&self, payment: PayOrder) -> Result<Result<Order, PayRefusal>, DomainError> {
+        let order = match self.service.run(&payment).await? {
+            Ok(order) => order,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if order.status == OrderStatus::Paid {
+            self.give_order(&payment.id).await?;
+            return Ok(Ok(Order { status: OrderStatus::Granted, ..order }));
+        }
+        Ok(Ok(order))
+    }
+
+    async fn give_order(&self, id: &str) -> Result<(), DomainError> {
+        let order = self.service.read(&ReadOrder { id: id.into() })?;
+        let purchase = order.and_then(|order| order.purchase(id, self.service.config()));
+        if let Some(purchase) = purchase
+            && self.grants.give(purchase).await? == Given::NoNetwork
+        {
+            tracing::warn!(order = id, "an order was paid by a network that is gone");
+        }
+        self.service.run(&MarkGranted { id: id.into() }).await
+    }
+
+    /// What an app needs to take a card.
+    pub async fn payment_intents(
+        &self,
+        checkout: &Arc<dyn Checkout>,
+        network_id: NetworkId,
+    ) -> Result<Result<Intents, CheckoutError>, DomainError> {
+        let known = self.service.read(&ReadCustomer(network_id))?;
+        let intents = match checkout.payment_intents(network_id, known.clone()).await {
+            Ok(intents) => intents,
+            Err(error) => return Ok(Err(error)),
+        };
+        if known.as_ref() != Some(&intents.customer_id) {
+            self.service.run(&PutCustomer(network_id, intents.customer_id.clone())).await?;
+        }
+        Ok(Ok(intents))
+    }
+
+    /// A page on which a network manages its subscriptions; `None` when it has bought nothing by card.
+    pub async fn portal(&self, network_id: NetworkId) -> Result<Option<Result<String, CheckoutError>>, DomainError> {
+        let Some(checkout) = self.checkout() else { return Ok(None) };
+        let Some(customer) = self.service.read(&ReadCustomer(network_id))? else { return Ok(None) };
+        Ok(Some(checkout.portal(customer).await))
+    }
+
+    /// Takes a report of the shop for cards.
+    pub async fn take_report(
+        &self,
+        checkout: &Arc<dyn Checkout>,
+        (signature, body): (String, bytes::Bytes),
+    ) -> Result<Result<(), ReportError>, DomainError> {
+        let now = self.service.clock().now();
+        let events = match checkout.read_report(signature, body, now).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(%error, "a report of the shop for cards was refused");
+                return Ok(Err(error));
+            }
+        };
+        for event in events {
+            self.take_event(event, now).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn take_event(&self, event: ShopEvent, now: Timestamp) -> Result<(), DomainError> {
+        match event {
+            ShopEvent::Customer(network_id, customer) => {
+                self.service.run(&PutCustomer(network_id, customer)).await?;
+            }
+            ShopEvent::Paid { key, network_id, item, quantity, period, paid, references } => {
+                let end = |until| if item.is_pro() { super::item::Item::period_end(until) } else { until };
+                let (start, end) = period.map_or((now, item.end(now)), |(start, until)| (start, end(until)));
+                // Known before it is given: a refund must find it even after a crash in between.
+                self.service.run(&PutReferences { key: &key, references: &references }).await?;
+                let purchase = Purchase {
+                    network_id,
+                    shopfront: Shopfront::Stripe,
+                    key: key.clone(),
+                    start,
+                    end,
+                    bytes: item.bytes(self.service.config()).saturating_mul(i64::from(quantity)),
+                    is_pro: item.is_pro(),
+                    revenue: net(paid),
+                };
+                if self.grants.give(purchase).await? == Given::NoNetwork {
+                    tracing::warn!(network = %network_id, purchase = key, "something was paid for a network that is gone");
+                }
+            }
+            ShopEvent::Refunded { references } => {
+                let keys = self.service.read(&FindPurchases(&references))?;
+                if keys.is_empty() {
+                    tracing::warn!(?references, "a refund belongs to no purchase that is known here");
+                }
+                for key in keys {
+                    self.grants.end(key).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes payments on Solana. What belongs to nothing is skipped.
+    pub async fn take_chain_payments(&self, payments: &[ChainPayment]) -> Result<usize, DomainError> {
+        let mut given = 0;
+        for payment in payments {
+            let Some((reference, intent)) = self.service.run(&MatchPayment(payment)).await? else { continue };
+            let now = self.service.clock().now();
+            let purchase = Purchase {
+                network_id: intent.network_id,
+                shopfront: Shopfront::Solana,
+                key: format!("solana:{}", hex::encode(reference)),
+                start: now,
+                end: intent.item.end(now),
+                bytes: intent.item.bytes(self.service.config()),
+                is_pro: intent.item.is_pro(),
+                revenue: payment.paid,
+            };
+            self.grants.give(purchase).await?;
+            self.service.run(&ConsumeIntent(reference)).await?;
+            given += 1;
+        }
+        Ok(given)
+    }
+
+    /// Takes the receipt of an Android phone.
+    pub async fn take_play_receipt(
+        &self,
+        caller: &Caller,
+        (package, product, token): (&str, &str, &str),
+    ) -> Result<ReportStatus, ReceiptError> {
+        if token.is_empty() || token.len() > 4096 {
+            return Ok(ReportStatus::Invalid);
+        }
+        if is_voucher(token) {
+            return self.take_voucher(caller, token).await;
+        }
+        let play = self.companies.play.as_ref().ok_or(ReceiptError::Unreachable)?;
+        if !play.is_ours(package, product) {
+            return Ok(ReportStatus::Invalid);
+        }
+        self.service.run(&CountReport(caller.user_id)).await?;
+        let receipt = match play.look_up(token.into()).await {
+            Ok(receipt) => receipt,
+            Err(StoreError::Invalid) => return Ok(ReportStatus::Invalid),
+            Err(StoreError::Unreachable) => return Err(ReceiptError::Unreachable),
+        };
+        let status = self.take_receipt(caller.network_id, &receipt, Shopfront::Google).await?;
+        if matches!(status, ReportStatus::Credited(_) | ReportStatus::AlreadyCredited)
+            && play.acknowledge(receipt.item, token.into()).await.is_err()
+        {
+            // Given, and the phone's next report acknowledges it.
+            return Err(ReceiptError::Unreachable);
+        }
+        Ok(status)
+    }
+
+    /// Takes the receipt of one of Apple's phones.
+    pub async fn take_apple_receipt(&self, caller: &Caller, signed: &str) -> Result<ReportStatus, ReceiptError> {
+        if signed.is_empty() || signed.len() > 64 << 10 {
+            return Ok(ReportStatus::Invalid);
+        }
+        if is_voucher(signed) {
+            return self.take_voucher(caller, signed).await;
+        }
+        let apple = self.companies.apple.as_ref().ok_or(ReceiptError::Unreachable)?;
+        self.service.run(&CountReport(caller.user_id)).await?;
+        match apple.verify(signed, self.service.clock().now()) {
+            Ok(receipt) => self.take_receipt(caller.network_id, &receipt, Shopfront::Apple).await,
+            Err(StoreError::Invalid) => Ok(ReportStatus::Invalid),
+            Err(StoreError::Unreachable) => Err(ReceiptError::Unreachable),
+        }
+    }
+
+    /// Takes a notification of the App Store; `None` when the store is not configured.
+    pub async fn take_apple_notification(&self, payload: &str) -> Result<Option<Result<(), StoreError>>, DomainError> {
+        let Some(apple) = &self.companies.apple else { return Ok(None) };
+        let receipt = match apple.verify_notification(payload, self.service.clock().now()) {
+            Ok(Some(receipt)) => receipt,
+            Ok(None) => return Ok(Some(Ok(()))),
+            Err(error) => {
+                tracing::warn!(%error, "a notification of the App Store was refused");
+                return Ok(Some(Err(error)));
+            }
+        };
+        match self.owner(&receipt, None).await? {
+            Some(network_id) => {
+                self.settle(network_id, &receipt, Shopfront::Apple).await?;
+            }
+            None => tracing::warn!(purchase = receipt.key, "the App Store reported a purchase of nobody known here"),
+        }
+        Ok(Some(Ok(())))
+    }
+
+    async fn take_voucher(&self, caller: &Caller, code: &str) -> Result<ReportStatus, ReceiptError> {
+        self.service.run(&CountReport(caller.user_id)).await?;
+        Ok(match self.grants.redeem(caller.network_id, code.into()).await? {
+            Redeemed::Now(end) => ReportStatus::Credited(end),
+            Redeemed::Before => ReportStatus::AlreadyCredited,
+            Redeemed::ByAnother => ReportStatus::WrongNetwork,
+            Redeemed::Unknown => ReportStatus::Invalid,
+        })
+    }
+
+    async fn take_receipt(
+        &self,
+        network_id: NetworkId,
+        receipt: &Receipt,
+        shopfront: Shopfront,
+    ) -> Result<ReportStatus, ReceiptError> {
+        let is_past = receipt.period.1 <= self.service.clock().now();
+        match receipt.state {
+            ReceiptState::Pending => return Ok(ReportStatus::Pending),
+            ReceiptState::Active if is_past => return Ok(ReportStatus::Invalid),
+            ReceiptState::Over | ReceiptState::Revoked => return Ok(ReportStatus::Invalid),
+            ReceiptState::Active => {}
+        }
+        if self.owner(receipt, Some(network_id)).await? != Some(network_id) {
+            return Ok(ReportStatus::WrongNetwork);
+        }
+        Ok(self.settle(network_id, receipt, shopfront).await?)
+    }
+
+    /// Whose purchase it is: as the app told the store, else the first to report it.
+    async fn owner(&self, receipt: &Receipt, reporter: Option<NetworkId>) -> Result<Option<NetworkId>, DomainError> {
+        let told = match receipt.account {
+            Some(account) => self.grants.payer(account)?,
+            None => None,
+        };
+        self.service.run(&LinkStore { subscription: &receipt.subscription, network_id: told.or(reporter) }).await
+    }
+
+    /// Gives or takes what a receipt says.
+    async fn settle(
+        &self,
+        network_id: NetworkId,
+        receipt: &Receipt,
+        shopfront: Shopfront,
+    ) -> Result<ReportStatus, DomainError> {
+        match receipt.state {
+            ReceiptState::Active => {}
+            ReceiptState::Revoked => {
+                self.grants.end(receipt.key.clone()).await?;
+                return Ok(ReportStatus::Invalid);
+            }
+            ReceiptState::Pending | ReceiptState::Over => return Ok(ReportStatus::Pending),
+        }
+        let (start, paid_until) = receipt.period;
+        let end = super::item::Item::period_end(paid_until);
+        let price = receipt.item.price(self.service.config()).map_or(0, |price| price.nano);
+        let purchase = Purchase {
+            network_id,
+            shopfront,
+            key: receipt.key.clone(),
+            start,
+            end,
+            bytes: receipt.item.bytes(self.service.config()),
+            is_pro: true,
+            revenue: net(price),
+        };
+        Ok(match self.grants.give(purchase).await? {
+            Given::Now => ReportStatus::Credited(end),
+            Given::Before(owner) if owner == network_id => ReportStatus::AlreadyCredited,
+            Given::Before(_) => ReportStatus::WrongNetwork,
+            Given::NoNetwork => ReportStatus::Invalid,
+        })
+    }
+}
+
+/// What is left of a price when the shop has taken its share.
+fn net(paid: i64) -> i64 {
+    paid / 100 * NET_PERCENT
+}
