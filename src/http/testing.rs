@@ -270,6 +270,11 @@ impl Call {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
+    /// To another router than the public one.
+    pub fn to(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
     /// With this header.
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.parse().unwrap());

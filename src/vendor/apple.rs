@@ -156,6 +156,3 @@ impl AppStore for Apple {
         self.notification(signed_payload, now).ok_or(StoreError::Invalid)
     }
 }
-
-#[cfg(test)]
-mod tests;

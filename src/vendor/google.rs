@@ -153,6 +153,3 @@ impl PlayStore for Google {
         (package.is_empty() || package == self.settings.package) && (product.is_empty() || self.item(product).is_some())
     }
 }
-
-#[cfg(test)]
-mod tests;

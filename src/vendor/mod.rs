@@ -13,8 +13,6 @@ pub mod apple;
 pub mod google;
 mod remote;
 pub mod stripe;
-#[cfg(test)]
-mod testing;
 
 /// The companies whose keys are set. Errors name the key or file.
 pub fn companies(config: &Config) -> anyhow::Result<Companies> {

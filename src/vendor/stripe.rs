@@ -331,6 +331,3 @@ fn need(value: &Value, path: &str) -> Result<String, CheckoutError> {
 fn unreachable(_: RemoteError) -> CheckoutError {
     CheckoutError::Unreachable
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,6 +21,7 @@ mod session;
 mod show;
 mod stats;
 mod status;
+mod wallet;
 
 use desk::Desk;
 
@@ -72,6 +73,12 @@ enum Group {
     /// Count the statistics again
     #[command(subcommand)]
     Stats(stats::Stats),
+    /// Credit wallets, and tell what became of transfers out of them
+    #[command(subcommand)]
+    Wallet(wallet::Wallet),
+    /// Approve and refuse orders
+    #[command(subcommand)]
+    Order(wallet::Order),
 }
 
 /// Runs the command.
@@ -97,6 +104,8 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Contract(command) => command.run(&desk).await,
             Group::Provider(command) => command.run(&desk).await,
             Group::Stats(command) => command.run(&desk).await,
+            Group::Wallet(command) => command.run(&desk).await,
+            Group::Order(command) => command.run(&desk).await,
         };
         desk.close().await;
         outcome

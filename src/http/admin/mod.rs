@@ -33,6 +33,7 @@ pub mod provider;
 pub mod session;
 pub mod stats;
 pub mod status;
+pub mod wallet;
 
 /// Largest body of a command.
 const BODY_BYTES: usize = 64 << 10;
@@ -65,6 +66,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(contract::routes())
         .merge(provider::routes())
         .merge(stats::routes())
+        .merge(wallet::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn(|request: Request, next: Next| layers::catch_panic(next.run(request))))

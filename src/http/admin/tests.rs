@@ -293,3 +293,58 @@ async fn a_dispute_is_resolved_to_one_count() {
     assert!(refused["error"]["message"].as_str().unwrap().contains("--state disputed"), "{refused}");
     api.post("/contract/resolve", json!({"contract_id": api.user.network_id, "party": "nobody"})).await.expect(400);
 }
+
+#[tokio::test]
+async fn wallets_are_credited_and_transfers_told_sent_or_given_back() {
+    let public = TestApi::new();
+    let admin = super::router(public.state.clone());
+    let ask = |path: &str, body: serde_json::Value| public.post(path, body).to(admin.clone());
+    let network = public.user.network_id.to_string();
+    let credited = ask("/wallet/credit", json!({"network": network, "usd": "5.5"})).await.expect(200);
+    assert_eq!(credited["usd"], "5.50");
+    for wrong in ["0", "-1", "x"] {
+        ask("/wallet/credit", json!({"network": network, "usd": wrong, "memo": ""})).await.expect(400);
+    }
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let body = json!({"to_address": "DgTYzxzYRpkGQ8e3Un71GoQf494VLDBnyqXNXB38MP73",
+                          "amount_usdc_nano_cents": 2_000_000_000, "terms": true});
+        let challenge = public.post("/wallet/circle-transfer-out", body).token(&public.user_token).await.expect(200);
+        let body = json!({"challenge_id": challenge["challenge_id"],
+                          "user_token": challenge["user_token"]["user_token"]});
+        public.post("/wallet/local/confirm", body).token(&public.user_token).await.expect(200);
+        begun.push(challenge["challenge_id"].clone());
+    }
+    let listed = ask("/wallet/transfers", json!({})).await.expect(200);
+    assert_eq!(listed["transfers"][0]["challenge_id"], begun[0]);
+    assert_eq!((&listed["transfers"][1]["usd"], listed["transfers"].as_array().unwrap().len()), (&json!("2"), 2));
+    let sent = ask("/wallet/sent", json!({"challenge": begun[0], "tx": "5Kd3"})).await.expect(200);
+    assert_eq!(sent["status"], "COMPLETE");
+    let given_back = ask("/wallet/reject", json!({"challenge": begun[1]})).await.expect(200);
+    assert_eq!(given_back["status"], "FAILED");
+    let balance = public.get("/wallet/balance").token(&public.user_token).await.expect(200);
+    assert_eq!(balance["wallet_info"]["balance_usdc_nano_cents"], 3_500_000_000i64);
+    ask("/wallet/sent", json!({"challenge": network, "tx": "5Kd3"})).await.expect(404);
+}
+
+#[tokio::test]
+async fn orders_are_approved_once_and_refused() {
+    let mut config = TestApi::config();
+    config.purchase.monthly_usd = "5".parse().unwrap();
+    let public = TestApi::with_config(config);
+    let admin = super::router(public.state.clone());
+    let ask = |path: &str, body: serde_json::Value| public.post(path, body).to(admin.clone());
+    let mut orders = Vec::new();
+    for _ in 0..2 {
+        let begun = public.post("/stripe/create-checkout-session", json!({"item_id": "pro_monthly"}));
+        orders.push(begun.token(&public.user_token).await.expect(200)["session_id"].clone());
+    }
+    for _ in 0..2 {
+        assert_eq!(ask("/order/pay", json!({"order": orders[0]})).await.expect(200)["status"], "granted");
+    }
+    let balance = public.get("/subscription/balance").token(&public.user_token).await.expect(200);
+    assert!(balance["current_subscription"].is_object());
+    assert_eq!(ask("/order/reject", json!({"order": orders[1]})).await.expect(200)["status"], "rejected");
+    ask("/order/pay", json!({"order": orders[1]})).await.expect(400);
+    ask("/order/reject", json!({"order": "cs_local_none"})).await.expect(404);
+}

@@ -8,6 +8,11 @@ use crate::domain::purchase::order::{Method as PayMethod, PayOrder, RejectOrder}
 use crate::domain::wallet::operator::CreditWallet;
 use crate::http::testing::{Answer, TestApi};
 
+mod apple;
+mod company;
+mod google;
+mod stripe;
+
 const USD: i64 = 1_000_000_000;
 const RECEIVER: &str = "DgTYzxzYRpkGQ8e3Un71GoQf494VLDBnyqXNXB38MP73";
 const REFERENCE: &str = "74UNdYRpvakSABaYHSZMQNaXBVtA6eY9Nt8chcqocKe7";

@@ -152,7 +152,7 @@ async fn what_is_not_confirmed_in_time_expires_and_what_is_cancelled_is_over() {
     assert_eq!(look(&api, &late).await["status"], "EXPIRED");
     confirm(&api, &late).await.golden(200, "expired");
     cancel(&api, &late).await.expect(200);
-    transfer(&api, SOLANA, 5 * USD).await.golden(200, "begun");
+    transfer(&api, SOLANA, 5 * USD).await.golden(200, "begun_after_another_expired");
     for odd in ["", "abc", "01020304-0506-0708-090a-0b0c0d0e0f10"] {
         let body = json!({"challenge_id": odd, "user_token": ""});
         for path in ["/wallet/local/confirm", "/wallet/local/cancel"] {

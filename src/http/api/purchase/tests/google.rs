@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::company::Mock;
 use crate::config::Config;
 use crate::http::testing::{Answer, TestApi};
-use crate::vendor::testing::Mock;
 
 fn config(mock: &Mock) -> Config {
     let mut config = TestApi::config();
@@ -67,15 +67,18 @@ async fn each_state_of_the_store_has_its_answer() {
 }
 
 #[tokio::test]
-async fn a_purchase_for_another_network_is_not_given() {
-    let other = "01020304-0506-0708-090a-0b0c0d0e0f10";
-    let mock = Mock::start("google/other", &[("$account", other)]).await;
+async fn a_purchase_belongs_to_whom_the_app_named_else_to_the_first_to_report_it() {
+    let mock = Mock::start("google/other", &[]).await;
     let api = TestApi::with_config(config(&mock));
-    // The account is of nobody here, so the first to report it has it.
-    report(&api, "token-1").await.golden(200, "google_credited");
+    // The account is of nobody here.
+    assert_eq!(report(&api, "token-1").await.expect(200)["status"], "credited");
+    let request = serde_json::json!({"terms": true, "network_name": "another-one", "seedphrase": true});
+    let made = api.post("/auth/network-create", request).await.expect(200);
+    let other = made["network"]["by_jwt"].as_str().unwrap();
+    let body = json!({"purchase_token": "token-1"});
+    let answer = api.post("/subscription/verify-play-purchase", body).token(other).await;
+    answer.golden(200, "google_wrong_network");
     mock.finish();
-    let network = TestApi::new().user.network_id.to_string();
-    assert_ne!(network, other);
 }
 
 #[tokio::test]

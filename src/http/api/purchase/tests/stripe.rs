@@ -3,9 +3,9 @@
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
+use super::company::Mock;
 use crate::config::Config;
 use crate::http::testing::{START, TestApi};
-use crate::vendor::testing::Mock;
 
 fn config(mock: &Mock) -> Config {
     let mut config = TestApi::config();
@@ -69,7 +69,7 @@ async fn apps_that_take_cards_get_intents_and_then_a_portal() {
     let mock = Mock::start("stripe/intents", &[]).await;
     let api = TestApi::with_config(config(&mock));
     let portal = || api.post("/stripe/customer-portal", json!({})).token(&api.user_token);
-    portal().await.golden(200, "not_configured");
+    assert_eq!(portal().await.expect(200)["error"]["message"], "No stripe customer found");
     let intents = || api.post("/stripe/payment-intent", json!({})).token(&api.client_token);
     intents().await.golden(200, "stripe");
     // The customer is known now.

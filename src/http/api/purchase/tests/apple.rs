@@ -202,6 +202,6 @@ fn a_file_without_roots_is_refused_at_the_start() {
     let roots = folder.path().join("roots.pem");
     std::fs::write(&roots, "nothing").unwrap();
     let settings = crate::config::purchase::Apple { roots, ..Default::default() };
-    let error = super::Apple::open(&settings).err().unwrap().to_string();
+    let error = crate::vendor::apple::Apple::open(&settings).err().unwrap().to_string();
     assert!(error.contains("holds no certificate"), "{error}");
 }
