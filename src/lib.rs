@@ -9,6 +9,8 @@ pub mod ids;
 
 pub mod time;
 
+pub mod money;
+
 pub mod telemetry;
 
 pub mod wire;

@@ -1,81 +1,29 @@
 //! `[purchase]`: what is for sale, at which price, and where it can be paid.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::units::ByteSize;
-
-/// A price in USD, written `"4.99"`; 0 for what is not for sale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Usd {
-    /// 10⁻⁹ USD.
-    pub nano: i64,
-}
-
-/// Decimals of a price: what a chain can carry.
-const DECIMALS: usize = 6;
-
-/// Highest price.
-const MAX_USD: i64 = 1_000_000;
-
-impl fmt::Display for Usd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, micros) = (self.nano / 1_000_000_000, self.nano % 1_000_000_000 / 1000);
-        if micros == 0 {
-            return write!(f, "{whole}");
-        }
-        let fraction = format!("{micros:06}");
-        let fraction = fraction.trim_end_matches('0');
-        write!(f, "{whole}.{fraction:0<2}")
-    }
-}
-
-impl FromStr for Usd {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not a price such as 4.99");
-        let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-        let is_plain = |part: &str| part.bytes().all(|digit| digit.is_ascii_digit());
-        if whole.is_empty() || whole.len() > 9 || fraction.len() > DECIMALS || !is_plain(whole) || !is_plain(fraction) {
-            return Err(wrong());
-        }
-        let whole: i64 = whole.parse().map_err(|_| wrong())?;
-        let micros: i64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
-        if whole > MAX_USD {
-            return Err(format!("'{text}' is more than {MAX_USD}"));
-        }
-        Ok(Usd { nano: whole * 1_000_000_000 + micros * 1000 })
-    }
-}
-
-impl Serialize for Usd {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Usd {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+use crate::money::{NanoCents, dollars};
 
 /// Settings of purchases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Purchase {
     /// Price of a month of Pro; 0 for not for sale.
-    pub monthly_usd: Usd,
+    #[serde(with = "dollars")]
+    pub monthly_usd: NanoCents,
     /// Price of a year of Pro.
-    pub yearly_usd: Usd,
+    #[serde(with = "dollars")]
+    pub yearly_usd: NanoCents,
     /// Price of 1 TiB of data, good for a year.
-    pub data_1tib_usd: Usd,
+    #[serde(with = "dollars")]
+    pub data_1tib_usd: NanoCents,
     /// Price of 10 TiB of data, good for a year.
-    pub data_10tib_usd: Usd,
-    /// Transfer balance that comes with each paid month of Pro.
+    #[serde(with = "dollars")]
+    pub data_10tib_usd: NanoCents,
+    /// Transfer balance that comes with each month of Pro that is paid, beside the one of `plan.pro`.
     pub pro_bytes: ByteSize,
     /// Whether orders are granted without money when their owner asks for it: private servers.
     pub free_of_charge: bool,
@@ -86,10 +34,10 @@ pub struct Purchase {
 impl Default for Purchase {
     fn default() -> Self {
         Self {
-            monthly_usd: Usd::default(),
-            yearly_usd: Usd::default(),
-            data_1tib_usd: Usd::default(),
-            data_10tib_usd: Usd::default(),
+            monthly_usd: NanoCents::default(),
+            yearly_usd: NanoCents::default(),
+            data_1tib_usd: NanoCents::default(),
+            data_10tib_usd: NanoCents::default(),
             pro_bytes: ByteSize::gib(600),
             free_of_charge: false,
             public_url: String::new(),
@@ -266,27 +214,4 @@ impl Solana {
 /// Whether a company is used: all of its keys are set.
 pub fn is_complete(required: &[(&'static str, bool)]) -> bool {
     required.iter().all(|(_, is_set)| *is_set)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prices_are_written_in_usd() {
-        for (text, nano, shown) in [
-            ("4.99", 4_990_000_000, "4.99"),
-            ("40", 40_000_000_000, "40"),
-            ("0.5", 500_000_000, "0.50"),
-            (" 0 ", 0, "0"),
-            ("1.000001", 1_000_001_000, "1.000001"),
-        ] {
-            let price: Usd = text.parse().unwrap();
-            assert_eq!((price.nano, price.to_string().as_str()), (nano, shown));
-            assert_eq!(shown.parse(), Ok(price));
-        }
-        for wrong in ["", ".5", "-1", "1,5", "1.0000001", "x", "1000001", "99999999999999999999", "+1"] {
-            assert!(wrong.parse::<Usd>().is_err(), "{wrong}");
-        }
-    }
 }

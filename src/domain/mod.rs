@@ -19,7 +19,6 @@ pub mod error;
 pub mod feedback;
 pub mod location;
 pub mod log_upload;
-pub mod money;
 pub mod network;
 pub mod operation;
 pub mod password;

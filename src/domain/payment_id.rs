@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::error::DomainError;
+use super::network::NETWORKS;
 use super::operation::{Operation, Tx};
 use crate::ids::{NetworkId, RecordId, UserId};
 use crate::json_record;
@@ -65,5 +66,22 @@ impl Operation for CreatePaymentId {
         tx.put(&PAYMENT_IDS, &payment_id, &PaymentId { network_id, user_id, create_time: tx.now })?;
         tx.put(&RECENT_PAYMENT_IDS, &network_id, &recent)?;
         Ok(Some(payment_id))
+    }
+}
+
+/// The network behind what a store reports as the buyer's account: a payment id, or the network's own id, which apps of
+/// one store tell it.
+pub struct FindPayer(pub RecordId);
+
+impl Operation for FindPayer {
+    /// None when it is no network of here, or one that is gone.
+    type Output = Option<NetworkId>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<NetworkId>, DomainError> {
+        let network_id = match tx.get(&PAYMENT_IDS, &self.0)? {
+            Some(payment_id) => payment_id.network_id,
+            None => NetworkId::new(*self.0.as_bytes()),
+        };
+        Ok(tx.get(&NETWORKS, &network_id)?.map(|_| network_id))
     }
 }

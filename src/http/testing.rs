@@ -39,7 +39,6 @@ use crate::domain::password::Pepper;
 use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
-use crate::domain::purchase::grants::LedgerGrants;
 use crate::domain::purchase::shop::Shop;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
@@ -140,10 +139,9 @@ impl TestApi {
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
         let keys = Arc::new(TokenKeys::generate());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
-        let grants = Arc::new(LedgerGrants::new(service.clone(), ledger.clone()));
         let companies = vendor::companies(service.config()).unwrap();
         let state = ApiState::from(ApiParts {
-            shop: Arc::new(Shop::new(service.clone(), grants, companies)),
+            shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             accounts,
             custody: Arc::new(LedgerCustody::new(service.clone())),

@@ -26,7 +26,6 @@ use crate::domain::password::Pepper;
 use crate::domain::peer::Peers;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
-use crate::domain::purchase::grants::LedgerGrants;
 use crate::domain::purchase::shop::Shop;
 use crate::domain::push::PushSink;
 use crate::domain::service::Service;
@@ -120,8 +119,7 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
-        let grants = Arc::new(LedgerGrants::new(Arc::clone(&service), Arc::clone(&ledger)));
-        let shop = Arc::new(Shop::new(Arc::clone(&service), grants, vendor::companies(config)?));
+        let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
         providers.restore().context("the reliability of providers in the store cannot be read")?;

@@ -67,7 +67,6 @@
 //! | 260 | account_wallets | network, wallet | `domain/wallet/account_wallet.rs` |
 //! | 261 | account_wallet_addresses | network, chain and address | `domain/wallet/account_wallet.rs` |
 //! | 262 | payout_wallets | network | `domain/wallet/account_wallet.rs` |
-//! | 270 | given_purchases | purchase key | `domain/purchase/grants.rs` |
 //! | 271 | orders | order | `domain/purchase/order.rs` |
 //! | 272 | open_orders | network, order | `domain/purchase/order.rs` |
 //! | 273 | paid_orders | order | `domain/purchase/order.rs` |
@@ -78,6 +77,7 @@
 //! | 278 | solana_intents | reference | `domain/purchase/solana.rs` |
 //! | 279 | open_intents | network, reference | `domain/purchase/solana.rs` |
 //! | 280 | unfulfilled | payment | `domain/purchase/solana.rs` |
+//! | 281 | paid_back | purchase key | `domain/purchase/delivery.rs` |
 //! | 300 | archive_marks | mark | `domain/contract/record.rs` |
 //! | 301 | provider_days | day, provider | `domain/stats/record.rs` |
 //! | 302 | peer_days | day, provider, client | `domain/stats/record.rs` |

@@ -9,6 +9,7 @@ const LAYERS: &[&str] = &[
     "config",
     "ids",
     "time",
+    "money",
     "telemetry",
     "wire",
     "transfer",
@@ -23,8 +24,8 @@ const LAYERS: &[&str] = &[
     "cli",
 ];
 
-/// How many of [`LAYERS`] may use each other: settings, ids and times.
-const FOUNDATION: usize = 3;
+/// How many of [`LAYERS`] may use each other: settings, ids, times and amounts of money.
+const FOUNDATION: usize = 4;
 
 /// Pairs that the order alone would allow: `server` joins relay and HTTP, and the reference client checks the server
 /// instead of mirroring it.

@@ -27,7 +27,7 @@ impl Wallet {
     pub async fn run(self, desk: &Desk) -> anyhow::Result<()> {
         match self {
             Self::Credit(command) => {
-                desk.run(command, |new| format!("credited {} USD to wallet {}", new.usd, new.wallet_id)).await
+                desk.run(command, |new| format!("credited {} USD to wallet {}", new.amount, new.wallet_id)).await
             }
             Self::Transfers(command) => desk.run(command, transfers).await,
             Self::Sent(command) => desk.run(command, transfer).await,
@@ -60,7 +60,7 @@ fn transfers(waiting: &Transfers) -> String {
         [
             transfer.challenge_id.to_string(),
             transfer.network_id.to_string(),
-            transfer.usd.to_string(),
+            transfer.amount.to_string(),
             transfer.to_address.clone(),
             transfer.create_time.to_string(),
         ]

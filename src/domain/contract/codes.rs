@@ -291,6 +291,16 @@ impl Ledger {
         Ok(redeemed.map_or(RedeemOutcome::AlreadyRedeemed, RedeemOutcome::Redeemed))
     }
 
+    /// The network that has redeemed a code, whether or not its balance still runs.
+    pub async fn redeemer(&self, typed: &str) -> Result<Option<NetworkId>, DomainError> {
+        let Some(secret) = Secret::parse(typed) else { return Ok(None) };
+        self.run(move |state| {
+            let redemption = state.codes.by_hash.get(&secret.hash())?.redemption.as_ref()?;
+            Some(redemption.network_id)
+        })
+        .await
+    }
+
     /// Redeems the code that a network was made with, in place of its free grant of that day; one that cannot be
     /// redeemed is ignored. The network's [`PENDING_CODES`] row, from which this is done again after a crash, goes in
     /// the same commit.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::config::purchase::Usd;
+use crate::domain::contract::grants::Sku;
+use crate::money::NanoCents;
 use crate::time::{DAY, Timestamp};
 
 /// A subscription reaches this far beyond its end, so that a late renewal leaves no gap.
@@ -66,8 +67,13 @@ impl Item {
         matches!(self, Item::ProMonthly | Item::ProYearly)
     }
 
+    /// What the ledger books it as.
+    pub fn sku(self) -> Sku {
+        if self.is_pro() { Sku::Subscription } else { Sku::Data }
+    }
+
     /// Its price; `None` when it is not for sale.
-    pub fn price(self, config: &Config) -> Option<Usd> {
+    pub fn price(self, config: &Config) -> Option<NanoCents> {
         let prices = &config.purchase;
         let price = match self {
             Item::ProMonthly => prices.monthly_usd,
@@ -75,7 +81,7 @@ impl Item {
             Item::Data1Tib => prices.data_1tib_usd,
             Item::Data10Tib => prices.data_10tib_usd,
         };
-        (price.nano > 0).then_some(price)
+        (price.0 > 0).then_some(price)
     }
 
     /// Size of the balance that comes with it.

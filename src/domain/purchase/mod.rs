@@ -1,10 +1,10 @@
 //! Purchases: what is for sale, orders paid on this server, and what outside shops and stores report.
 //!
-//! Whatever was paid is given through [`grants`], once for each purchase. The [`shop`] joins the parts: it gives what
-//! was paid, and tries again after a crash.
+//! Whatever was paid is given by [`delivery`], once for each purchase. The [`shop`] joins the parts: it gives what was
+//! paid, and tries again after a crash.
 
 pub mod checkout;
-pub mod grants;
+pub mod delivery;
 pub mod item;
 pub mod order;
 pub mod shop;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::grants::{Purchase, Shopfront};
+use super::delivery::Purchase;
 use super::item::Item;
+use crate::domain::balance::Market;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::wallet::journal::{self, Account, Reason, WalletOwner};
@@ -106,16 +107,16 @@ impl Order {
     }
 
     /// What it buys, once it is paid.
-    pub fn purchase(&self, id: &str, config: &crate::config::Config) -> Option<Purchase> {
+    pub fn purchase(&self, id: &str) -> Option<Purchase> {
         let start = self.paid_time?;
         Some(Purchase {
             network_id: self.network_id,
-            shopfront: Shopfront::Manual,
+            market: Market::Manual,
             key: id.to_owned(),
+            item: self.item,
+            quantity: 1,
             start,
             end: self.item.end(start),
-            bytes: self.item.bytes(config),
-            is_pro: self.item.is_pro(),
             revenue: if self.has_revenue { self.price } else { 0 },
         })
     }
@@ -137,7 +138,7 @@ impl Operation for CreateOrder {
         let WalletOwner { network_id, user_id } = self.owner;
         // Where nothing costs anything there is no price to be missing.
         let price = match self.item.price(tx.config) {
-            Some(price) => price.nano,
+            Some(price) => price.0,
             None if tx.config.purchase.free_of_charge => 0,
             None => return Ok(None),
         };

@@ -6,14 +6,18 @@ use std::time::Duration;
 use super::checkout::{
     Checkout, CheckoutError, FindPurchases, Intents, PutCustomer, PutReferences, ReadCustomer, ReportError, ShopEvent,
 };
-use super::grants::{Given, Grants, Purchase, Redeemed, Shopfront};
+use super::delivery::{Delivery, Given, Purchase, Redeemed};
+use super::item::Item;
 use super::order::{MarkGranted, Order, OrderStatus, PaidOrders, PayOrder, PayRefusal, ReadOrder};
 use super::solana::{ChainPayment, ConsumeIntent, MatchPayment};
 use super::store_report::{
     AppStore, CountReport, LinkStore, PlayStore, Receipt, ReceiptState, ReportStatus, StoreError, is_voucher,
 };
+use crate::domain::balance::Market;
 use crate::domain::caller::Caller;
+use crate::domain::contract::Ledger;
 use crate::domain::error::DomainError;
+use crate::domain::payment_id::FindPayer;
 use crate::domain::service::Service;
 use crate::ids::NetworkId;
 use crate::time::Timestamp;
@@ -38,7 +42,7 @@ pub struct Companies {
 /// Sells.
 pub struct Shop {
     service: Arc<Service>,
-    grants: Arc<dyn Grants>,
+    delivery: Delivery,
     companies: Companies,
 }
 
@@ -55,8 +59,8 @@ pub enum ReceiptError {
 
 impl Shop {
     /// A shop with these companies.
-    pub fn new(service: Arc<Service>, grants: Arc<dyn Grants>, companies: Companies) -> Self {
-        Self { service, grants, companies }
+    pub fn new(service: Arc<Service>, ledger: Arc<Ledger>, companies: Companies) -> Self {
+        Self { delivery: Delivery::new(Arc::clone(&service), ledger), service, companies }
     }
 
     /// Takes cards, if anyone does.
@@ -97,11 +101,8 @@ impl Shop {
 
     async fn give_order(&self, id: &str) -> Result<(), DomainError> {
         let order = self.service.read(&ReadOrder { id: id.into() })?;
-        let purchase = order.and_then(|order| order.purchase(id, self.service.config()));
-        if let Some(purchase) = purchase
-            && self.grants.give(purchase).await? == Given::NoNetwork
-        {
-            tracing::warn!(order = id, "an order was paid by a network that is gone");
+        if let Some(purchase) = order.and_then(|order| order.purchase(id)) {
+            self.delivery.give(purchase).await?;
         }
         self.service.run(&MarkGranted { id: id.into() }).await
     }
@@ -156,23 +157,21 @@ impl Shop {
                 self.service.run(&PutCustomer(network_id, customer)).await?;
             }
             ShopEvent::Paid { key, network_id, item, quantity, period, paid, references } => {
-                let end = |until| if item.is_pro() { super::item::Item::period_end(until) } else { until };
+                let end = |until| if item.is_pro() { Item::period_end(until) } else { until };
                 let (start, end) = period.map_or((now, item.end(now)), |(start, until)| (start, end(until)));
-                // Known before it is given: a refund must find it even after a crash in between.
+                // Known before it is given: a refund finds it even after a crash in between.
                 self.service.run(&PutReferences { key: &key, references: &references }).await?;
                 let purchase = Purchase {
                     network_id,
-                    shopfront: Shopfront::Stripe,
-                    key: key.clone(),
+                    market: Market::Stripe,
+                    key,
+                    item,
+                    quantity,
                     start,
                     end,
-                    bytes: item.bytes(self.service.config()).saturating_mul(i64::from(quantity)),
-                    is_pro: item.is_pro(),
                     revenue: net(paid),
                 };
-                if self.grants.give(purchase).await? == Given::NoNetwork {
-                    tracing::warn!(network = %network_id, purchase = key, "something was paid for a network that is gone");
-                }
+                self.delivery.give(purchase).await?;
             }
             ShopEvent::Refunded { references } => {
                 let keys = self.service.read(&FindPurchases(&references))?;
@@ -180,7 +179,7 @@ impl Shop {
                     tracing::warn!(?references, "a refund belongs to no purchase that is known here");
                 }
                 for key in keys {
-                    self.grants.end(key).await?;
+                    self.delivery.take_back(key).await?;
                 }
             }
         }
@@ -195,15 +194,15 @@ impl Shop {
             let now = self.service.clock().now();
             let purchase = Purchase {
                 network_id: intent.network_id,
-                shopfront: Shopfront::Solana,
+                market: Market::Solana,
                 key: format!("solana:{}", hex::encode(reference)),
+                item: intent.item,
+                quantity: 1,
                 start: now,
                 end: intent.item.end(now),
-                bytes: intent.item.bytes(self.service.config()),
-                is_pro: intent.item.is_pro(),
                 revenue: payment.paid,
             };
-            self.grants.give(purchase).await?;
+            self.delivery.give(purchase).await?;
             self.service.run(&ConsumeIntent(reference)).await?;
             given += 1;
         }
@@ -232,7 +231,7 @@ impl Shop {
             Err(StoreError::Invalid) => return Ok(ReportStatus::Invalid),
             Err(StoreError::Unreachable) => return Err(ReceiptError::Unreachable),
         };
-        let status = self.take_receipt(caller.network_id, &receipt, Shopfront::Google).await?;
+        let status = self.take_receipt(caller.network_id, &receipt, Market::Google).await?;
         if matches!(status, ReportStatus::Credited(_) | ReportStatus::AlreadyCredited)
             && play.acknowledge(receipt.item, token.into()).await.is_err()
         {
@@ -253,7 +252,7 @@ impl Shop {
         let apple = self.companies.apple.as_ref().ok_or(ReceiptError::Unreachable)?;
         self.service.run(&CountReport(caller.user_id)).await?;
         match apple.verify(signed, self.service.clock().now()) {
-            Ok(receipt) => self.take_receipt(caller.network_id, &receipt, Shopfront::Apple).await,
+            Ok(receipt) => self.take_receipt(caller.network_id, &receipt, Market::Apple).await,
             Err(StoreError::Invalid) => Ok(ReportStatus::Invalid),
             Err(StoreError::Unreachable) => Err(ReceiptError::Unreachable),
         }
@@ -270,21 +269,28 @@ impl Shop {
                 return Ok(Some(Err(error)));
             }
         };
-        match self.owner(&receipt, None).await? {
-            Some(network_id) => {
-                self.settle(network_id, &receipt, Shopfront::Apple).await?;
-            }
-            None => tracing::warn!(purchase = receipt.key, "the App Store reported a purchase of nobody known here"),
+        match receipt.state {
+            // Whoever it belongs to, now or later.
+            ReceiptState::Revoked => self.delivery.take_back(receipt.key).await?,
+            ReceiptState::Active => match self.owner(&receipt, None).await? {
+                Some(network_id) => {
+                    self.give_receipt(network_id, &receipt, Market::Apple).await?;
+                }
+                None => {
+                    tracing::warn!(purchase = receipt.key, "the App Store reported a purchase of nobody known here");
+                }
+            },
+            ReceiptState::Pending | ReceiptState::Over => {}
         }
         Ok(Some(Ok(())))
     }
 
     async fn take_voucher(&self, caller: &Caller, code: &str) -> Result<ReportStatus, ReceiptError> {
         self.service.run(&CountReport(caller.user_id)).await?;
-        Ok(match self.grants.redeem(caller.network_id, code.into()).await? {
+        Ok(match self.delivery.redeem(caller.network_id, code).await? {
             Redeemed::Now(end) => ReportStatus::Credited(end),
-            Redeemed::Before => ReportStatus::AlreadyCredited,
-            Redeemed::ByAnother => ReportStatus::WrongNetwork,
+            Redeemed::Before(owner) if owner == caller.network_id => ReportStatus::AlreadyCredited,
+            Redeemed::Before(_) => ReportStatus::WrongNetwork,
             Redeemed::Unknown => ReportStatus::Invalid,
         })
     }
@@ -293,7 +299,7 @@ impl Shop {
         &self,
         network_id: NetworkId,
         receipt: &Receipt,
-        shopfront: Shopfront,
+        market: Market,
     ) -> Result<ReportStatus, ReceiptError> {
         let is_past = receipt.period.1 <= self.service.clock().now();
         match receipt.state {
@@ -305,56 +311,48 @@ impl Shop {
         if self.owner(receipt, Some(network_id)).await? != Some(network_id) {
             return Ok(ReportStatus::WrongNetwork);
         }
-        Ok(self.settle(network_id, receipt, shopfront).await?)
+        Ok(self.give_receipt(network_id, receipt, market).await?)
     }
 
     /// Whose purchase it is: as the app told the store, else the first to report it.
     async fn owner(&self, receipt: &Receipt, reporter: Option<NetworkId>) -> Result<Option<NetworkId>, DomainError> {
         let told = match receipt.account {
-            Some(account) => self.grants.payer(account)?,
+            Some(account) => self.service.read(&FindPayer(account))?,
             None => None,
         };
         self.service.run(&LinkStore { subscription: &receipt.subscription, network_id: told.or(reporter) }).await
     }
 
-    /// Gives or takes what a receipt says.
-    async fn settle(
+    /// Gives what a receipt is for.
+    async fn give_receipt(
         &self,
         network_id: NetworkId,
         receipt: &Receipt,
-        shopfront: Shopfront,
+        market: Market,
     ) -> Result<ReportStatus, DomainError> {
-        match receipt.state {
-            ReceiptState::Active => {}
-            ReceiptState::Revoked => {
-                self.grants.end(receipt.key.clone()).await?;
-                return Ok(ReportStatus::Invalid);
-            }
-            ReceiptState::Pending | ReceiptState::Over => return Ok(ReportStatus::Pending),
-        }
         let (start, paid_until) = receipt.period;
-        let end = super::item::Item::period_end(paid_until);
-        let price = receipt.item.price(self.service.config()).map_or(0, |price| price.nano);
+        let end = Item::period_end(paid_until);
+        let price = receipt.item.price(self.service.config()).map_or(0, |price| price.0);
         let purchase = Purchase {
             network_id,
-            shopfront,
+            market,
             key: receipt.key.clone(),
+            item: receipt.item,
+            quantity: 1,
             start,
             end,
-            bytes: receipt.item.bytes(self.service.config()),
-            is_pro: true,
             revenue: net(price),
         };
-        Ok(match self.grants.give(purchase).await? {
+        Ok(match self.delivery.give(purchase).await? {
             Given::Now => ReportStatus::Credited(end),
             Given::Before(owner) if owner == network_id => ReportStatus::AlreadyCredited,
             Given::Before(_) => ReportStatus::WrongNetwork,
-            Given::NoNetwork => ReportStatus::Invalid,
+            Given::Nothing => ReportStatus::Invalid,
         })
     }
 }
 
 /// What is left of a price when the shop has taken its share.
 fn net(paid: i64) -> i64 {
-    paid / 100 * NET_PERCENT
+    paid.max(0) / 100 * NET_PERCENT
 }

@@ -102,10 +102,10 @@ impl Operation for CreateIntent {
             return Ok(None);
         }
         let network_id = self.network_id;
-        let intent = SolanaIntent { network_id, item: self.item, price: price.nano, create_time: now, paid: false };
+        let intent = SolanaIntent { network_id, item: self.item, price: price.0, create_time: now, paid: false };
         tx.put(&SOLANA_INTENTS, &reference, &intent)?;
         tx.put(&OPEN_INTENTS, &(network_id, reference), &())?;
-        Ok(Some(price.nano))
+        Ok(Some(price.0))
     }
 }
 

@@ -10,10 +10,10 @@ use super::{Command, find_network, not_found, route};
 use crate::config::units::ByteSize;
 use crate::domain::balance::{BalanceBucket, Market};
 use crate::domain::contract::grants::{GrantOnce, GrantOutcome, Sku};
-use crate::domain::money::NanoCents;
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
 use crate::ids::{BalanceId, NetworkId, RecordId};
+use crate::money::NanoCents;
 use crate::time::{DAY, Timestamp};
 
 /// Longest life of a granted balance, in days.

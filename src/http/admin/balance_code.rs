@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Command, PAGE_MAX, not_found, route};
 use crate::config::units::ByteSize;
 use crate::domain::contract::codes::{BalanceCode, CancelOutcome, MAX_AT_ONCE, NewCodes};
-use crate::domain::money::NanoCents;
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
 use crate::ids::{BalanceId, NetworkId, RecordId};
+use crate::money::NanoCents;
 use crate::time::{DAY, Timestamp};
 
 /// The commands of this file.

@@ -9,10 +9,10 @@ use super::{Command, PAGE_MAX, find_network, not_found, route};
 use crate::domain::contract::payout::{
     ListPayments as List, Payment, PaymentRecord, PaymentRefusal, PaymentState, PayoutRun,
 };
-use crate::domain::money::NanoCents;
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
 use crate::ids::{NetworkId, RecordId};
+use crate::money::NanoCents;
 use crate::time::Timestamp;
 
 /// The commands of this file.

@@ -300,10 +300,10 @@ async fn wallets_are_credited_and_transfers_told_sent_or_given_back() {
     let admin = super::router(public.state.clone());
     let ask = |path: &str, body: serde_json::Value| public.post(path, body).to(admin.clone());
     let network = public.user.network_id.to_string();
-    let credited = ask("/wallet/credit", json!({"network": network, "usd": "5.5"})).await.expect(200);
-    assert_eq!(credited["usd"], "5.50");
-    for wrong in ["0", "-1", "x"] {
-        ask("/wallet/credit", json!({"network": network, "usd": wrong, "memo": ""})).await.expect(400);
+    let credited = ask("/wallet/credit", json!({"network": network, "amount": 5_500_000_000i64})).await.expect(200);
+    assert_eq!(credited["amount"], 5_500_000_000i64);
+    for wrong in [json!(0), json!(-1), json!("5")] {
+        ask("/wallet/credit", json!({"network": network, "amount": wrong, "memo": ""})).await.expect(400);
     }
     let mut begun = Vec::new();
     for _ in 0..2 {
@@ -317,7 +317,10 @@ async fn wallets_are_credited_and_transfers_told_sent_or_given_back() {
     }
     let listed = ask("/wallet/transfers", json!({})).await.expect(200);
     assert_eq!(listed["transfers"][0]["challenge_id"], begun[0]);
-    assert_eq!((&listed["transfers"][1]["usd"], listed["transfers"].as_array().unwrap().len()), (&json!("2"), 2));
+    assert_eq!(
+        (&listed["transfers"][1]["amount"], listed["transfers"].as_array().unwrap().len()),
+        (&json!(2_000_000_000), 2)
+    );
     let sent = ask("/wallet/sent", json!({"challenge": begun[0], "tx": "5Kd3"})).await.expect(200);
     assert_eq!(sent["status"], "COMPLETE");
     let given_back = ask("/wallet/reject", json!({"challenge": begun[1]})).await.expect(200);

@@ -5,13 +5,13 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{Command, find_network, not_found, route};
-use crate::config::purchase::Usd;
 use crate::domain::purchase::order::{Method, PayOrder, RejectOrder as Reject};
 use crate::domain::wallet::challenge::{Challenge, ChallengeStatus};
 use crate::domain::wallet::operator::{CreditWallet as Credit, ListQueued, MarkSent, RejectTransfer as GiveBack};
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
 use crate::ids::{ChallengeId, NetworkId, WalletId};
+use crate::money::NanoCents;
 use crate::time::Timestamp;
 
 /// The commands of this file.
@@ -30,8 +30,9 @@ pub fn routes() -> Router<ApiState> {
 pub struct CreditWallet {
     /// Id or name of the network
     pub network: String,
-    /// How much, in USD, such as 5 or 4.99
-    pub usd: Usd,
+    /// How much, in dollars, such as 5 or 4.99
+    #[arg(value_name = "USD")]
+    pub amount: NanoCents,
     /// What for
     #[arg(long, default_value = "")]
     #[serde(default)]
@@ -45,8 +46,8 @@ pub struct Credited {
     pub network_id: NetworkId,
     /// Its wallet.
     pub wallet_id: WalletId,
-    /// How much, in USD.
-    pub usd: Usd,
+    /// How much, in nano-cents.
+    pub amount: NanoCents,
 }
 
 impl Command for CreditWallet {
@@ -55,9 +56,9 @@ impl Command for CreditWallet {
 
     async fn run(self, state: &ApiState) -> Result<Credited, ApiError> {
         let (network_id, _) = find_network(state, &self.network)?;
-        let credit = Credit { network_id, amount: self.usd.nano, memo: self.memo };
+        let credit = Credit { network_id, amount: self.amount.0, memo: self.memo };
         let wallet_id = state.service.run(&credit).await?;
-        Ok(Credited { network_id, wallet_id, usd: self.usd })
+        Ok(Credited { network_id, wallet_id, amount: self.amount })
     }
 }
 
@@ -81,8 +82,8 @@ pub struct WaitingTransfer {
     pub network_id: NetworkId,
     /// Where to.
     pub to_address: String,
-    /// How much, in USD.
-    pub usd: Usd,
+    /// How much, in nano-cents.
+    pub amount: NanoCents,
     /// When it was begun.
     pub create_time: Timestamp,
 }
@@ -96,7 +97,7 @@ impl Command for ListTransfers {
             challenge_id,
             network_id: transfer.network_id,
             to_address: transfer.to_address,
-            usd: Usd { nano: transfer.amount },
+            amount: NanoCents(transfer.amount),
             create_time: transfer.create_time,
         };
         let waiting = state.service.read(&ListQueued)?;

@@ -1,6 +1,5 @@
 //! The addresses that the caller's network is paid at.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +9,7 @@ use utoipa_axum::routes;
 use crate::domain::wallet::account_wallet::{
     AccountWallet, AddWallet, ListWallets, ReadPayoutWallet, RemoveWallet, SetPayoutWallet, USDC,
 };
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

@@ -1,6 +1,5 @@
 //! Purchases: the routes that apps call.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,7 @@ use crate::domain::purchase::shop::ReceiptError;
 use crate::domain::purchase::solana::CreateIntent;
 use crate::domain::purchase::store_report::ReportStatus;
 use crate::domain::wallet::journal::WalletOwner;
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;
@@ -151,8 +151,6 @@ struct NoArgs {}
 #[derive(Default, Serialize, ToSchema)]
 struct PaymentIntentResult {
     /// One for each plan for sale.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
     payment_intents: Vec<PaymentIntent>,
     /// Lets the app act for the customer.
     #[serde(skip_serializing_if = "Option::is_none")]

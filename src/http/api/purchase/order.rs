@@ -1,6 +1,5 @@
 //! Orders of this server: a page that shows one, and the payment of it.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,12 +8,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::config::purchase::Usd;
 use crate::domain::purchase::order::{Method, OrderStatus, PayOrder, PayRefusal, ReadOrder};
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::page::{Html, escape};
 use crate::http::state::ApiState;
+use crate::money::NanoCents;
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -85,7 +85,7 @@ async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<R
         let page = Html::new("Order", "<p>There is no such order.</p>");
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
-    let price = Usd { nano: order.price };
+    let price = NanoCents(order.price);
     let next = match order.status {
         OrderStatus::Open => {
             "<p>Pay it in the app from your wallet on this server, or ask the operator, who can approve it.</p>"

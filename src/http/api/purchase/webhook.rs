@@ -1,6 +1,5 @@
 //! What shops, stores and chains report. Each route is there only when its company is configured.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use utoipa_axum::routes;
 
 use crate::domain::purchase::checkout::ReportError;
 use crate::domain::purchase::solana::{ChainPayment, USDC_MINT};
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::RawBody;
 use crate::http::state::ApiState;

@@ -4,8 +4,7 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
-use axum::response::Response;
-use axum::{Json, response::IntoResponse};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::domain::wallet::challenge::{Challenge, ChallengeKind, ChallengeStatus, ReadChallenge};
 use crate::domain::wallet::confirm::{Cancel, Confirm, InvalidChallenge};
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{Body, RawBody, Session};
 use crate::http::page::{Html, escape};

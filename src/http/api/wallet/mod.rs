@@ -1,6 +1,5 @@
 //! The custody wallet of the caller: what is in it, and transfers out of it.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::domain::wallet::address::{self, Chain};
 use crate::domain::wallet::challenge::Issued;
 use crate::domain::wallet::custody::{CustodyError, TransferRequest, WalletView};
 use crate::domain::wallet::journal::{ADDRESS_PREFIX, WalletOwner};
+use crate::http::answer::Json;
 use crate::http::error::{ApiError, ApiResult, ErrorMessage};
 use crate::http::extract::{Body, Session};
 use crate::http::state::ApiState;

@@ -119,7 +119,46 @@ async fn a_signed_transaction_is_given_once() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.body, json!({"status": "credited", "expiry_time": "2026-03-06T04:05:06Z"}));
     assert_eq!(report(&api, &signed).await.expect(200), json!({"status": "already_credited"}));
-    assert!(is_pro(&api).await);
+    assert_eq!(super::store(&api).await.as_deref(), Some("apple"));
+}
+
+#[tokio::test]
+async fn a_purchase_with_a_payment_id_is_of_the_network_that_asked_for_it() {
+    let authority = Authority::new(Flaw::None);
+    let api = authority.api();
+    let other = api.stranger().await;
+    let asked = api.post("/subscription/create-payment-id", json!({})).token(&api.client_token).await.expect(200);
+    let account = json!({"appAccountToken": asked["subscription_payment_id"]});
+    let signed = authority.sign(&transaction("1", account));
+    let body = json!({"signed_transaction": signed});
+    let stranger = api.post("/subscription/verify-apple-transaction", body).token(&other).await;
+    assert_eq!(stranger.expect(200), json!({"status": "wrong_network"}));
+    assert_eq!(status(&api, &signed).await, "credited");
+    // A store knows the buyer of a renewal that no phone has reported.
+    let renewed = authority.sign(&transaction(
+        "2",
+        json!({"appAccountToken": asked["subscription_payment_id"],
+                                                          "originalTransactionId": "2000"}),
+    ));
+    let payload = json!({"notificationType": "DID_RENEW", "signedDate": START.as_millis(),
+                         "data": {"bundleId": "com.example.app", "signedTransactionInfo": renewed}});
+    let notice = json!({"signedPayload": authority.sign(&payload)});
+    api.post("/apple/notification", notice).await.expect(200);
+    assert_eq!(status(&api, &renewed).await, "already_credited");
+}
+
+#[tokio::test]
+async fn what_was_paid_back_cannot_be_reported_afterwards() {
+    let authority = Authority::new(Flaw::None);
+    let api = authority.api();
+    // Nobody has reported it yet, and it names no account.
+    let inner = authority.sign(&transaction("1", json!({})));
+    let payload = json!({"notificationType": "REFUND", "signedDate": START.as_millis(),
+                         "data": {"bundleId": "com.example.app", "signedTransactionInfo": inner}});
+    let notice = json!({"signedPayload": authority.sign(&payload)});
+    api.post("/apple/notification", notice).await.expect(200);
+    assert_eq!(status(&api, &inner).await, "invalid");
+    assert!(!is_pro(&api).await);
 }
 
 #[tokio::test]

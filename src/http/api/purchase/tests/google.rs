@@ -1,8 +1,9 @@
 //! Through the route that phones call.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::company::Mock;
+use super::{bought_pro, store};
 use crate::config::Config;
 use crate::http::testing::{Answer, TestApi};
 
@@ -25,24 +26,19 @@ async fn report(api: &TestApi, token: &str) -> Answer {
     api.post("/subscription/verify-play-purchase", body).token(&api.user_token).await
 }
 
-async fn pro_balances(api: &TestApi) -> Vec<Value> {
-    let body = api.get("/subscription/balance").token(&api.user_token).await.expect(200);
-    body["active_transfer_balances"].as_array().unwrap().iter().filter(|it| it["pro"] == true).cloned().collect()
-}
-
 #[tokio::test]
 async fn a_purchase_is_looked_up_given_once_and_acknowledged() {
     let mock = Mock::start("google/credited", &[]).await;
     let api = TestApi::with_config(config(&mock));
     report(&api, "token/1").await.golden(200, "google_credited");
     report(&api, "token/1").await.golden(200, "google_already_credited");
-    let balances = pro_balances(&api).await;
-    assert_eq!(balances.len(), 1);
+    let balances = bought_pro(&api).await;
+    assert_eq!((balances.len(), store(&api).await.as_deref()), (1, Some("google")));
     assert_eq!(balances[0]["end_time"], "2026-02-20T00:00:00Z", "a day beyond what was paid");
     // The renewal of the same token is another period.
     api.clock.advance(std::time::Duration::from_secs(14 * 86_400));
     report(&api, "token/1").await.golden(200, "google_credited");
-    assert_eq!(pro_balances(&api).await.len(), 2);
+    assert_eq!(bought_pro(&api).await.len(), 2);
     mock.finish();
 }
 

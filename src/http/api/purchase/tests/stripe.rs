@@ -4,7 +4,9 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use super::company::Mock;
+use super::{bought_pro, store, subscription};
 use crate::config::Config;
+use crate::domain::purchase::checkout::{PURCHASE_REFERENCES, PurchaseKey};
 use crate::http::testing::{START, TestApi};
 
 fn config(mock: &Mock) -> Config {
@@ -31,11 +33,6 @@ fn sign(secret: &str, seconds: u64, body: &str) -> String {
 async fn report(api: &TestApi, body: &Value) -> u16 {
     let signature = sign("whsec_1", api.clock.now().as_secs(), &body.to_string());
     api.post("/pay/stripe", body.clone()).header("stripe-signature", &signature).await.status.as_u16()
-}
-
-async fn pro_balances(api: &TestApi) -> usize {
-    let body = api.get("/subscription/balance").token(&api.user_token).await.expect(200);
-    body["active_transfer_balances"].as_array().unwrap().iter().filter(|balance| balance["pro"] == true).count()
 }
 
 #[tokio::test]
@@ -109,6 +106,11 @@ async fn unsigned_old_and_foreign_reports_are_refused() {
     mock.finish();
 }
 
+fn refund(is_full: bool) -> Value {
+    json!({"id": "evt_3", "type": "charge.refunded",
+           "data": {"object": {"id": "ch_1", "refunded": is_full, "payment_intent": "pi_1"}}})
+}
+
 fn invoice(network: &str) -> Value {
     let now = START.as_secs();
     json!({"id": "evt_2", "type": "invoice.paid", "data": {"object": {
@@ -126,19 +128,61 @@ async fn an_invoice_gives_pro_once_and_its_refund_ends_it() {
     for _ in 0..3 {
         assert_eq!(report(&api, &invoice(&network)).await, 200);
     }
-    assert_eq!(pro_balances(&api).await, 1);
-    let refund = |is_full| {
-        json!({"id": "evt_3", "type": "charge.refunded",
-               "data": {"object": {"id": "ch_1", "refunded": is_full, "payment_intent": "pi_1"}}})
-    };
+    assert_eq!(store(&api).await.as_deref(), Some("stripe"));
+    assert_eq!(bought_pro(&api).await.len(), 1);
     assert_eq!(report(&api, &refund(false)).await, 200);
-    assert_eq!(pro_balances(&api).await, 1, "a part of the price takes nothing back");
+    assert_eq!(bought_pro(&api).await.len(), 1, "a part of the price takes nothing back");
     for _ in 0..2 {
         assert_eq!(report(&api, &refund(true)).await, 200);
     }
-    assert_eq!(pro_balances(&api).await, 0);
+    assert_eq!(bought_pro(&api).await.len(), 0);
     assert_eq!(report(&api, &invoice(&network)).await, 200);
-    assert_eq!(pro_balances(&api).await, 0, "a replay does not bring it back");
+    assert_eq!(bought_pro(&api).await.len(), 0, "a replay does not bring it back");
+    mock.finish();
+}
+
+/// What is Pro in a balance, months of Pro included.
+async fn is_pro(api: &TestApi) -> bool {
+    let balance = subscription(api).await;
+    let balances = balance["active_transfer_balances"].as_array().unwrap();
+    balance.get("current_subscription").is_some() || balances.iter().any(|balance| balance["pro"] == true)
+}
+
+#[tokio::test]
+async fn the_refund_of_one_of_two_subscriptions_leaves_the_other() {
+    let mock = Mock::start("stripe/nothing", &[]).await;
+    let api = TestApi::with_config(config(&mock));
+    let network = api.user.network_id.to_string();
+    assert_eq!(report(&api, &invoice(&network)).await, 200);
+    let mut other = invoice(&network);
+    for (name, value) in [("id", "in_2"), ("payment_intent", "pi_2"), ("charge", "ch_2")] {
+        other["data"]["object"][name] = json!(value);
+    }
+    assert_eq!(report(&api, &other).await, 200);
+    assert_eq!(bought_pro(&api).await.len(), 2);
+    assert_eq!(report(&api, &refund(true)).await, 200);
+    assert_eq!((bought_pro(&api).await.len(), store(&api).await.as_deref()), (1, Some("stripe")));
+    let mut last = refund(true);
+    last["data"]["object"]["id"] = json!("ch_2");
+    last["data"]["object"]["payment_intent"] = json!("pi_2");
+    assert_eq!(report(&api, &last).await, 200);
+    assert!(!is_pro(&api).await, "the month of Pro ends with the last");
+    mock.finish();
+}
+
+#[tokio::test]
+async fn a_refund_that_comes_before_what_was_paid_is_given_is_not_forgotten() {
+    let mock = Mock::start("stripe/nothing", &[]).await;
+    let api = TestApi::with_config(config(&mock));
+    // The process died when the payment was known and nothing was given.
+    for reference in ["ch_1", "pi_1"] {
+        let key = PurchaseKey { key: "stripe:invoice:in_1".into() };
+        api.put(&PURCHASE_REFERENCES, &reference.to_owned(), &key).await;
+    }
+    assert_eq!(report(&api, &refund(true)).await, 200);
+    // Stripe sends again what was not answered.
+    assert_eq!(report(&api, &invoice(&api.user.network_id.to_string())).await, 200);
+    assert!(!is_pro(&api).await);
     mock.finish();
 }
 
@@ -151,7 +195,7 @@ async fn a_subscription_without_metadata_is_looked_up() {
     paid["data"]["object"]["subscription_details"] = Value::Null;
     // It belongs to no network that can be found: Stripe shall ask again.
     assert_eq!(report(&api, &paid).await, 503);
-    assert_eq!(pro_balances(&api).await, 0);
+    assert_eq!(bought_pro(&api).await.len(), 0);
     mock.finish();
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An amount in what the API calls nano-cents, a billionth of a dollar; written in dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +44,21 @@ impl fmt::Display for NanoCents {
         let digits = format!("{rest:0DECIMALS$}");
         let fraction = format!("{:0<2}", digits.trim_end_matches('0'));
         write!(f, "{sign}{dollars}.{fraction}")
+    }
+}
+
+/// For `#[serde(with = "dollars")]`: an amount as text in dollars, `"4.99"`.
+pub mod dollars {
+    use super::*;
+
+    /// Writes an amount.
+    pub fn serialize<S: Serializer>(amount: &NanoCents, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(amount)
+    }
+
+    /// Reads an amount.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NanoCents, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
