@@ -1,7 +1,7 @@
 //! What every request passes before its route and every answer on its way out.
 //!
-//! From the outside: CORS, request id and trace, timeout, panic catch, path clean-up, then the routes with their body
-//! limit. CORS stands outermost, because browsers must see every answer, a caught panic included. All up to the panic
+//! From the outside: CORS, what is left of the request's body, request id and trace, timeout, panic catch, path
+//! clean-up, then the routes with their body limit. CORS stands outermost, because browsers must see every answer, a caught panic included. All up to the panic
 //! catch is one layer: each layer of its own would box a future and clone its state for every request.
 
 use std::borrow::Cow;
@@ -25,6 +25,7 @@ use tracing::Instrument;
 
 use super::error::ApiError;
 use super::state::ApiState;
+use super::unread;
 use crate::config::http::Http;
 use crate::ids::{IdGenerator, RecordId};
 
@@ -94,6 +95,7 @@ fn clean_request_path<B>(mut request: Request<B>, prefix: &str) -> Request<B> {
 /// Takes a request through to the routes, and its answer back.
 async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, next: Next) -> Response {
     let Http { cors_origin, request_timeout, .. } = &state.config().http;
+    let (request, unread) = unread::watch(request);
     let mut response = if request.method() == Method::OPTIONS {
         preflight()
     } else {
@@ -105,6 +107,7 @@ async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, n
         }
         response
     };
+    unread.settle(&mut response).await;
     if let Ok(origin) = HeaderValue::from_str(cors_origin) {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }

@@ -20,6 +20,7 @@ pub mod page;
 pub mod state;
 #[cfg(test)]
 pub mod testing;
+mod unread;
 
 /// Every route of the server behind its layers. The listener must add [`address::PeerAddr`] to each request.
 pub fn router(state: state::ApiState) -> Router {

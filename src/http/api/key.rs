@@ -31,7 +31,8 @@ struct KeyResult {
 
 /// Tells the identity key of a client.
 ///
-/// Apps compare it with the key that came in a contract.
+/// Apps compare it with the key that came in a contract. A key is cacheable, its absence is not: clients ask for keys
+/// that are being published.
 #[utoipa::path(
     get,
     path = "/key/{clientId}",
@@ -43,7 +44,8 @@ async fn key(State(state): State<ApiState>, PathText(client_id): PathText) -> Re
     let client_id: ClientId = client_id.parse().map_err(|_| ApiError::bad_request("The client id is malformed."))?;
     let keys = state.service.read(&ReadPublishedKeys(client_id))?;
     let public_key = keys.public_key.map(|key| BASE64_STANDARD.encode(key.0));
-    Ok(([(header::CACHE_CONTROL, "public, max-age=60")], Json(KeyResult { public_key })).into_response())
+    let caching = if public_key.is_some() { "public, max-age=60" } else { "no-store" };
+    Ok(([(header::CACHE_CONTROL, caching)], Json(KeyResult { public_key })).into_response())
 }
 
 #[cfg(test)]
@@ -56,7 +58,11 @@ mod tests {
         let api = TestApi::new();
         let client_id = api.client.client_id().unwrap();
         let path = format!("/key/{client_id}");
-        assert_eq!(api.get(&path).await.text, r#"{"public_key":null}"#);
+        let absent = api.get(&path).await;
+        assert_eq!(
+            (absent.text.as_str(), &absent.headers["cache-control"]),
+            (r#"{"public_key":null}"#, &"no-store".parse().unwrap())
+        );
         api.state.service.run(&PublishClientKey { client_id, public_key: vec![0; 32].into() }).await.unwrap();
         let answer = api.get(&path).await;
         assert_eq!(answer.headers["cache-control"], "public, max-age=60");
