@@ -55,6 +55,56 @@ pub struct Auth {
     pub attempt_limits: bool,
     /// Accounts without any sign-in method per address bucket and day; loopback is exempt; 0 for no limit.
     pub anonymous_per_day: u32,
+    /// Whether a Solana wallet is a way to sign in.
+    pub wallet_sign_in: bool,
+    /// Sign-in with Apple.
+    pub apple: SignInService,
+    /// Sign-in with Google.
+    pub google: SignInService,
+}
+
+/// A service whose tokens sign people in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignInService {
+    /// The apps whose tokens count (`aud`); none switches the service off.
+    pub client_ids: Vec<String>,
+    /// Who may have made a token (`iss`).
+    pub issuers: Vec<String>,
+    /// Where the service's public keys are, as a JSON key set: a URL, or the path of a file.
+    pub keys: String,
+}
+
+impl SignInService {
+    /// Whether tokens of the service sign in. A service without an app of its own would take tokens made for others.
+    pub fn is_on(&self) -> bool {
+        !self.client_ids.is_empty()
+    }
+
+    /// Whether the keys come from the network, not from a file.
+    pub fn has_remote_keys(&self) -> bool {
+        ["http://", "https://"].iter().any(|scheme| self.keys.starts_with(scheme))
+    }
+
+    fn of(issuers: &[&str], keys: &str) -> Self {
+        let issuers = issuers.iter().map(|issuer| (*issuer).to_owned()).collect();
+        Self { client_ids: Vec::new(), issuers, keys: keys.into() }
+    }
+
+    fn apple() -> Self {
+        Self::of(&["https://appleid.apple.com"], "https://appleid.apple.com/auth/keys")
+    }
+
+    fn google() -> Self {
+        Self::of(&["https://accounts.google.com", "accounts.google.com"], "https://www.googleapis.com/oauth2/v3/certs")
+    }
+}
+
+impl Default for SignInService {
+    /// Switched off.
+    fn default() -> Self {
+        Self::of(&[], "")
+    }
 }
 
 impl Default for Auth {
@@ -72,6 +122,9 @@ impl Default for Auth {
             web_base: "http://127.0.0.1:8080".into(),
             attempt_limits: true,
             anonymous_per_day: 5,
+            wallet_sign_in: false,
+            apple: SignInService::apple(),
+            google: SignInService::google(),
         }
     }
 }

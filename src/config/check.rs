@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::address_range::AddressRange;
+use super::auth::SignInService;
 use super::contracts::Dispute;
 use super::mail::MailMode;
 use super::tls::TlsMode;
@@ -38,6 +39,8 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.relay(config);
     complaints.tls(config);
     complaints.accounts(config);
+    complaints.sign_in_service(&config.auth.apple, ["auth.apple.issuers", "auth.apple.keys"]);
+    complaints.sign_in_service(&config.auth.google, ["auth.google.issuers", "auth.google.keys"]);
     complaints.mail(config);
     complaints.wallet(config);
     complaints.companies(config);
@@ -160,6 +163,18 @@ impl Complaints {
         self.positive(auth.argon2_passes as usize, "auth.argon2_passes");
         let is_link = ["http://", "https://"].iter().any(|scheme| auth.web_base.starts_with(scheme));
         self.unless(is_link, "auth.web_base", "must start with http:// or https://");
+    }
+
+    fn sign_in_service(&mut self, service: &SignInService, [issuers, keys]: [&'static str; 2]) {
+        if !service.is_on() {
+            return;
+        }
+        self.unless(!service.issuers.is_empty(), issuers, "must name who makes the tokens");
+        if service.has_remote_keys() {
+            self.unless(is_plain(&service.keys), keys, format!("is '{}'; write https://…", service.keys));
+        } else {
+            self.file(Path::new(&service.keys), keys, "the URL or file of the service's key set");
+        }
     }
 
     fn mail(&mut self, config: &Config) {
@@ -309,6 +324,13 @@ mod tests {
         assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);
         assert_eq!(keys(|config| config.auth.argon2_memory = ByteSize(100)), ["auth.argon2_memory"]);
+        let without_keys = |config: &mut Config| {
+            config.auth.google.client_ids = vec!["app".into()];
+            config.auth.google.issuers.clear();
+            config.auth.google.keys = "/nowhere".into();
+        };
+        assert_eq!(keys(without_keys), ["auth.google.issuers", "auth.google.keys"]);
+        assert_eq!(keys(|config| config.auth.apple.client_ids = vec!["app".into()]), [""; 0]);
         assert_eq!(keys(|config| config.geoip.default.country = "Germany".into()), ["geoip.default.country"]);
         assert_eq!(keys(|config| config.geoip.server.latitude = 91.0), ["geoip.server.latitude"]);
         assert_eq!(keys(|config| config.wallet.chain = "BTC".into()), ["wallet.chain"]);

@@ -31,6 +31,8 @@ pub const PUBLIC: &[&str] = &[
     "POST /auth/password-reset",
     "POST /auth/password-set",
     "POST /auth/code-login",
+    "POST /auth/wallet-challenge",
+    "POST /auth/wallet-nonce",
     "POST /network/find-providers",
     "POST /network/find-providers2",
     "POST /network/create-provider-spec",

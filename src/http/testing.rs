@@ -30,6 +30,7 @@ use crate::domain::auth::Accounts;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::{Audience, Authenticator};
 use crate::domain::auth::role::WantedIdentity;
+use crate::domain::auth::testing::TestService;
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::client::{AuthClient, AuthClientOutcome};
 use crate::domain::contract::Ledger;
@@ -138,8 +139,9 @@ impl TestApi {
         let ledger = Ledger::open(service.clone(), store.clone(), clock.clone(), config).unwrap();
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
         let keys = Arc::new(TokenKeys::generate());
-        let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none()));
         let companies = vendor::companies(service.config()).unwrap();
+        let key_sets = Arc::new(TestService::default());
+        let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none(), key_sets));
         let state = ApiState::from(ApiParts {
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),

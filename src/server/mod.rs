@@ -26,6 +26,7 @@ mod effects;
 mod front;
 mod health;
 mod identity;
+mod key_sets;
 mod listeners;
 pub mod local;
 mod mail;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::effects::Effects;
+use super::key_sets::KeySets;
 use super::mail::Mailer;
 use crate::config::Config;
 use crate::control::Control;
@@ -84,7 +85,8 @@ impl Parts {
         let effects = Arc::new(Effects::new(mailer));
         let sink = Arc::clone(&effects);
         let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), sink));
-        let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper));
+        let key_sets = Arc::new(KeySets::new(config)?);
+        let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper, key_sets));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));
         let ledger = Ledger::open(Arc::clone(&service), Arc::clone(&shared), clock.clone(), Arc::clone(config))
             .context("the balances and contracts in the store cannot be read")?;

@@ -8,6 +8,7 @@ use crate::config::auth::Signup;
 use crate::domain::auth::attempts::{Limit, Origin, Surface};
 use crate::domain::auth::login::{FindPassword, PasswordOwner};
 use crate::domain::auth::method::{self, MethodKind, MethodRecord};
+use crate::domain::auth::outside::{OutsideIdentity, OutsideProof};
 use crate::domain::auth::user_auth::UserAuth;
 use crate::domain::auth::{Accounts, seedphrase, session, verification, verifies_at_once};
 use crate::domain::contract::codes::{PENDING_CODES, PendingCode, Secret};
@@ -33,8 +34,8 @@ pub struct CreateNetwork {
     pub user_auth: Option<String>,
     /// Its password.
     pub password: String,
-    /// Whether the proof of an outside account (`auth_jwt`, `wallet_auth`) is given. This server accepts none.
-    pub has_outside_proof: bool,
+    /// A proof made elsewhere, which counts without a `user_auth`.
+    pub proof: Option<OutsideProof>,
     /// Wanted name of the network.
     pub network_name: String,
     /// Whether the terms are accepted.
@@ -88,6 +89,8 @@ pub struct CreatedNetwork {
     pub network_name: String,
     /// A user token.
     pub by_jwt: String,
+    /// The mail address that a sign-in service knows the user by.
+    pub user_auth: Option<String>,
     /// The 24 words of an account without another method; shown once.
     pub seedphrase: Option<String>,
     /// Whether it has a Pro balance.
@@ -121,7 +124,7 @@ pub enum CreateRefusal {
     /// Somebody has the address.
     #[error("Account might already exist. Please sign in.")]
     IdentityTaken,
-    /// An outside proof; all are switched off.
+    /// A proof made elsewhere that does not hold, or of a kind that is switched off.
     #[error("Invalid login credentials.")]
     InvalidCredentials,
 }
@@ -153,10 +156,10 @@ impl Accounts {
             return refused(CreateRefusal::TermsNotAccepted);
         }
         let Some(user_auth) = &request.user_auth else {
-            if request.has_outside_proof {
-                return refused(CreateRefusal::InvalidCredentials);
-            }
-            return self.create_anonymous(origin, request).await;
+            return match &request.proof {
+                Some(proof) => self.create_proven(origin, request, proof).await,
+                None => self.create_anonymous(origin, request).await,
+            };
         };
 
         let min_bytes = config.auth.network_name_min;
@@ -176,7 +179,7 @@ impl Accounts {
         if !password::is_acceptable(&request.password) {
             return refused(CreateRefusal::PasswordTooShort);
         }
-        if self.service.read(&IsTaken { user_auth: &user_auth })? {
+        if self.service.read(&IsTaken { identity: user_auth.as_str() })? {
             return refused(CreateRefusal::IdentityTaken);
         }
         // The first code counts as a message too, but a sign-up is not refused for it.
@@ -184,7 +187,31 @@ impl Accounts {
             place.keep();
         }
         let hash = self.hasher.hash(&request.password).await?;
-        self.finish(&SignUp { request, network_name: Some(network_name), method: Some((user_auth, hash)) }).await
+        let method = FirstMethod::Password(user_auth, hash);
+        self.finish(&SignUp { request, network_name: Some(network_name), method }).await
+    }
+
+    /// Signs up somebody who has proven elsewhere who they are.
+    async fn create_proven(
+        &self,
+        origin: &Origin,
+        request: &CreateNetwork,
+        proof: &OutsideProof,
+    ) -> Result<CreateNetworkOutcome, DomainError> {
+        let refused = |refusal| Ok(CreateNetworkOutcome::Refused(refusal));
+        let min_bytes = self.service.config().auth.network_name_min;
+        let Some(network_name) = name::normalise(&request.network_name, min_bytes) else {
+            return refused(CreateRefusal::InvalidName { min_bytes });
+        };
+        // Before the proof: a wallet's challenge is not used up by a name that cannot be had.
+        if !self.service.read(&name::CheckName { name: network_name.clone() })? {
+            return refused(CreateRefusal::NameTaken);
+        }
+        let Ok(identity) = self.prove_outside(origin, proof).await? else {
+            return refused(CreateRefusal::InvalidCredentials);
+        };
+        let method = FirstMethod::Outside(identity);
+        self.finish(&SignUp { request, network_name: Some(network_name), method }).await
     }
 
     async fn create_anonymous(
@@ -193,7 +220,7 @@ impl Accounts {
         request: &CreateNetwork,
     ) -> Result<CreateNetworkOutcome, DomainError> {
         let limit = self.service.config().auth.anonymous_per_day;
-        let sign_up = SignUp { request, network_name: None, method: None };
+        let sign_up = SignUp { request, network_name: None, method: FirstMethod::Words };
         if limit == 0 || origin.address.to_canonical().is_loopback() {
             return self.finish(&sign_up).await;
         }
@@ -234,13 +261,15 @@ impl Accounts {
         };
         let Made { network_id, user_id, network_name, seedphrase, is_pro, claims } = made;
         match (claims, &sign_up.method) {
-            (None, Some((user_auth, _))) => {
+            (None, FirstMethod::Password(user_auth, _)) => {
                 let user_auth = user_auth.as_str().to_owned();
                 Ok(CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth })
             }
-            (claims, _) => {
+            (claims, method) => {
                 let by_jwt = self.issue(&claims.ok_or(DomainError::Unauthorized)?);
-                let created = CreatedNetwork { network_id, user_id, network_name, by_jwt, seedphrase, is_pro };
+                let user_auth = method.service_address();
+                let created =
+                    CreatedNetwork { network_id, user_id, network_name, by_jwt, user_auth, seedphrase, is_pro };
                 Ok(CreateNetworkOutcome::Created(created))
             }
         }
@@ -248,14 +277,14 @@ impl Accounts {
 }
 
 struct IsTaken<'a> {
-    user_auth: &'a UserAuth,
+    identity: &'a str,
 }
 
 impl Operation for IsTaken<'_> {
     type Output = bool;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
-        Ok(method::user_of(tx, self.user_auth.as_str())?.is_some())
+        Ok(method::user_of(tx, self.identity)?.is_some())
     }
 }
 
@@ -282,8 +311,33 @@ struct SignUp<'a> {
     request: &'a CreateNetwork,
     /// Normalised; generated when none.
     network_name: Option<String>,
-    /// A seedphrase when none.
-    method: Option<(UserAuth, PasswordHash)>,
+    method: FirstMethod,
+}
+
+/// How the new user will sign in.
+enum FirstMethod {
+    /// With words that are made up now.
+    Words,
+    Password(UserAuth, PasswordHash),
+    Outside(OutsideIdentity),
+}
+
+impl FirstMethod {
+    fn identity(&self) -> Option<&str> {
+        match self {
+            Self::Words => None,
+            Self::Password(user_auth, _) => Some(user_auth.as_str()),
+            Self::Outside(identity) => Some(&identity.identity),
+        }
+    }
+
+    /// The mail address that a sign-in service has told.
+    fn service_address(&self) -> Option<String> {
+        match self {
+            Self::Outside(identity) if identity.kind != MethodKind::Solana => Some(identity.identity.clone()),
+            _ => None,
+        }
+    }
 }
 
 struct Made {
@@ -305,8 +359,8 @@ impl Operation for SignUp<'_> {
             Some(_) => return Ok(Err(CreateRefusal::NameTaken)),
             None => name::generate(tx)?,
         };
-        if let Some((user_auth, _)) = &self.method
-            && method::user_of(tx, user_auth.as_str())?.is_some()
+        if let Some(identity) = self.method.identity()
+            && method::user_of(tx, identity)?.is_some()
         {
             return Ok(Err(CreateRefusal::IdentityTaken));
         }
@@ -314,11 +368,15 @@ impl Operation for SignUp<'_> {
         let (network_id, user_id) = self.put_records(tx, &network_name)?;
         let mut seedphrase = None;
         let is_ready = match &self.method {
-            None => {
+            FirstMethod::Words => {
                 seedphrase = Some(seedphrase::assign(tx, &user_id)?);
                 true
             }
-            Some((user_auth, password)) => {
+            FirstMethod::Outside(identity) => {
+                method::put(tx, &user_id, &identity.method(tx.now))?;
+                true
+            }
+            FirstMethod::Password(user_auth, password) => {
                 let verified = verifies_at_once(tx.config);
                 let record = MethodRecord {
                     kind: user_auth.kind(),
@@ -353,9 +411,13 @@ impl SignUp<'_> {
         let user_id: UserId = tx.new_id();
         let referred_by = referral::accept(tx, &self.request.referral_code, &network_id)?;
         let referral_code = referral::new_code(tx, network_id)?;
+        let user_name = match &self.method {
+            FirstMethod::Outside(identity) if self.request.user_name.trim().is_empty() => &identity.user_name,
+            _ => &self.request.user_name,
+        };
         let user = UserRecord {
             network_id,
-            user_name: cut(self.request.user_name.trim(), MAX_USER_NAME_BYTES).to_owned(),
+            user_name: cut(user_name.trim(), MAX_USER_NAME_BYTES).to_owned(),
             create_time: tx.now,
             credential_change_time: tx.now,
         };

@@ -26,8 +26,8 @@ pub struct NetworkUser {
 pub struct SignInMethod {
     /// Its kind.
     pub kind: MethodKind,
-    /// Normalised address or number; none for a seedphrase, of which nothing can be shown.
-    pub user_auth: Option<String>,
+    /// Normalised mail or wallet address or number; none for a seedphrase, of which nothing can be shown.
+    pub identity: Option<String>,
     /// Whether it is proven.
     pub verified: bool,
 }
@@ -49,7 +49,7 @@ impl Operation for GetNetworkUser {
             .into_iter()
             .map(|method| SignInMethod {
                 kind: method.kind,
-                user_auth: (method.kind != MethodKind::Seedphrase).then_some(method.identity),
+                identity: (method.kind != MethodKind::Seedphrase).then_some(method.identity),
                 verified: method.verified,
             })
             .collect();

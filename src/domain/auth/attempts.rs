@@ -54,6 +54,8 @@ pub enum Limit {
     Message,
     /// Wrong auth codes from one address.
     CodeLogin,
+    /// Calls for a wallet challenge that cannot be answered, and proofs that do not hold, from one address.
+    Wallet,
     /// Accounts without a sign-in method from one address; the number is a setting.
     AnonymousAccount(u32),
     /// Changes of one kind by one user.
@@ -102,6 +104,7 @@ impl Limit {
             Limit::AdoptCode => (20, 10 * MINUTE, 7),
             Limit::AdoptCodeAnywhere => (3000, 10 * MINUTE, 8),
             Limit::Feedback => (30, 60 * MINUTE, 9),
+            Limit::Wallet => (5, 5 * MINUTE, 10),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::attempts::{Limit, Origin};
 use super::method::{self, MethodKind, MethodRecord};
+use super::outside::{OutsideLoggedIn, OutsideLogin, OutsideProof, OutsideRefusal};
 use super::user_auth::UserAuth;
 use super::verification::SendCode;
+use super::wallet::WalletProof;
 use super::{Accounts, seedphrase, session};
 use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, USERS};
@@ -17,8 +19,8 @@ use crate::ids::{NetworkId, UserId};
 pub struct LoginRequest {
     /// Mail address or phone number; given but empty is given, and invalid.
     pub user_auth: Option<String>,
-    /// Whether the proof of an outside account (`auth_jwt`, `wallet_auth`) is given. This server accepts none.
-    pub has_outside_proof: bool,
+    /// A proof made elsewhere.
+    pub proof: Option<OutsideProof>,
     /// 24 words; empty for none.
     pub seedphrase: String,
 }
@@ -37,6 +39,16 @@ pub enum LoginOutcome {
     Unknown {
         /// The normalised identity.
         user_auth: String,
+    },
+    /// The token of a sign-in service holds, and nobody has its identity: the client goes on to sign-up.
+    UnknownToken {
+        /// What the service calls the person; empty when it does not say.
+        user_name: String,
+    },
+    /// The wallet's signature holds, and nobody has the wallet: the client goes on to sign-up, with a new challenge.
+    UnknownWallet {
+        /// The proof, whose challenge is used up.
+        proof: WalletProof,
     },
     /// The proof was complete.
     LoggedIn {
@@ -91,7 +103,8 @@ impl Accounts {
     /// The first step of a login.
     ///
     /// # Errors
-    /// [`DomainError::TooMany`] after too many wrong seedphrases.
+    /// [`DomainError::TooMany`] after too many wrong seedphrases or proofs; for a wallet's proof that does not hold the
+    /// error of its [`WalletRefusal`](super::wallet::WalletRefusal).
     pub async fn login(&self, origin: &Origin, request: &LoginRequest) -> Result<LoginOutcome, DomainError> {
         if let Some(text) = &request.user_auth {
             let Some(user_auth) = UserAuth::parse(text) else { return Ok(LoginOutcome::InvalidUserAuth) };
@@ -102,7 +115,10 @@ impl Accounts {
                 false => LoginOutcome::Methods { user_auth, allowed },
             });
         }
-        if request.has_outside_proof || request.seedphrase.trim().is_empty() {
+        if let Some(proof) = &request.proof {
+            return self.login_outside(origin, proof).await;
+        }
+        if request.seedphrase.trim().is_empty() {
             return Ok(LoginOutcome::InvalidCredentials);
         }
         let attempt = self.attempts.secret(self.now(), origin, None)?;
@@ -117,6 +133,24 @@ impl Accounts {
                 Ok(LoginOutcome::UnknownSeedphrase)
             }
         }
+    }
+
+    async fn login_outside(&self, origin: &Origin, proof: &OutsideProof) -> Result<LoginOutcome, DomainError> {
+        let identity = match self.prove_outside(origin, proof).await? {
+            Ok(identity) => identity,
+            Err(OutsideRefusal::Credentials) => return Ok(LoginOutcome::InvalidCredentials),
+            Err(OutsideRefusal::Wallet(refusal)) => return Err(refusal.into()),
+        };
+        Ok(match (self.service.run(&OutsideLogin { identity: &identity }).await?, proof) {
+            (OutsideLoggedIn::As(claims), _) => LoginOutcome::LoggedIn { by_jwt: self.issue(&claims) },
+            (OutsideLoggedIn::Unproven, _) => LoginOutcome::InvalidCredentials,
+            (OutsideLoggedIn::Nobody, OutsideProof::Token { .. }) => {
+                LoginOutcome::UnknownToken { user_name: identity.user_name }
+            }
+            (OutsideLoggedIn::Nobody, OutsideProof::Wallet(proof)) => {
+                LoginOutcome::UnknownWallet { proof: proof.clone() }
+            }
+        })
     }
 
     /// Logs in with a password (`/auth/login-with-password`). With an unproven address a code is sent instead, unless

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// Methods of a user, under the number of their kind.
 pub const METHODS: Table<(UserId, u8), MethodRecord> = Table::guarded(10, "sign_in_methods", 16);
 
-/// Users by what identifies them: mail address, phone number, or digest of a seedphrase.
+/// Users by what identifies them: mail address, phone number, wallet address, or digest of a seedphrase.
 pub const IDENTITIES: Table<String, IdentityRecord> = Table::new(11, "identities");
 
 /// A kind of sign-in method; its text form is the API's.
@@ -76,7 +76,7 @@ impl MethodKind {
 pub struct MethodRecord {
     /// Its kind.
     pub kind: MethodKind,
-    /// Normalised address or number; for a seedphrase, the SHA-256 of its words in hex.
+    /// Normalised mail or wallet address or number; for a seedphrase, the SHA-256 of its words in hex.
     pub identity: String,
     /// The password, for mail and phone.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use super::attempts::{Limit, MethodChange, Origin};
 use super::method::{self, MethodKind, MethodRecord};
+use super::outside::{OutsideIdentity, OutsideProof};
 use super::user_auth::UserAuth;
 use super::{Accounts, authenticate, seedphrase, verification, verifies_at_once};
 use crate::domain::caller::Caller;
@@ -16,8 +17,8 @@ pub struct AddMethodRequest {
     pub user_auth: Option<String>,
     /// Its password.
     pub password: String,
-    /// Whether the proof of an outside account is given. This server accepts none.
-    pub has_outside_proof: bool,
+    /// A proof made elsewhere, which counts without the two.
+    pub proof: Option<OutsideProof>,
 }
 
 /// Why a change was refused; the text is for people.
@@ -38,7 +39,7 @@ pub enum ChangeRefusal {
     /// Another user has it.
     #[error("Account might already exist. Please sign in.")]
     IdentityTaken,
-    /// An outside proof; all are switched off.
+    /// A proof made elsewhere that does not hold, or of a kind that is switched off.
     #[error("Invalid login credentials.")]
     InvalidCredentials,
     /// Not a kind there is.
@@ -62,10 +63,11 @@ pub enum ChangeRefusal {
 }
 
 impl Accounts {
-    /// Adds a mail address or phone number with its password; a code goes to it unless accounts are verified at once.
+    /// Adds a mail address or phone number with its password; a code goes to it unless accounts are verified at once. Or
+    /// adds what a proof made elsewhere is about.
     ///
     /// # Errors
-    /// [`DomainError::Unauthorized`] when the caller no longer stands.
+    /// [`DomainError::Unauthorized`] when the caller no longer stands, [`DomainError::TooMany`] after too many bad proofs.
     pub async fn add_method(
         &self,
         origin: &Origin,
@@ -73,9 +75,16 @@ impl Accounts {
         request: &AddMethodRequest,
     ) -> Result<Result<(), ChangeRefusal>, DomainError> {
         let Some(text) = &request.user_auth else {
-            let is_outside = request.has_outside_proof;
-            let refusal = if is_outside { ChangeRefusal::InvalidCredentials } else { ChangeRefusal::NothingGiven };
-            return Ok(Err(refusal));
+            let Some(proof) = &request.proof else { return Ok(Err(ChangeRefusal::NothingGiven)) };
+            let work = async {
+                match self.prove_outside(origin, proof).await? {
+                    Ok(identity) => {
+                        self.service.run(&AddMethod { caller, method: NewMethod::Outside(&identity) }).await
+                    }
+                    Err(_) => Ok(Err(ChangeRefusal::InvalidCredentials)),
+                }
+            };
+            return self.within_daily_limit(origin, caller, MethodChange::Add, work).await;
         };
         let Some(user_auth) = UserAuth::parse_reachable(text, self.service.config()) else {
             return Ok(Err(ChangeRefusal::InvalidUserAuth));
@@ -84,8 +93,8 @@ impl Accounts {
             return Ok(Err(ChangeRefusal::PasswordTooShort));
         }
         self.within_daily_limit(origin, caller, MethodChange::Add, async {
-            let password = self.hasher.hash(&request.password).await?;
-            self.service.run(&AddMethod { caller, user_auth: &user_auth, password }).await
+            let hash = self.hasher.hash(&request.password).await?;
+            self.service.run(&AddMethod { caller, method: NewMethod::Password(&user_auth, hash) }).await
         })
         .await
     }
@@ -144,8 +153,27 @@ impl Accounts {
 
 struct AddMethod<'a> {
     caller: &'a Caller,
-    user_auth: &'a UserAuth,
-    password: PasswordHash,
+    method: NewMethod<'a>,
+}
+
+enum NewMethod<'a> {
+    Password(&'a UserAuth, PasswordHash),
+    Outside(&'a OutsideIdentity),
+}
+
+impl NewMethod<'_> {
+    fn record(&self, tx: &Tx<'_>) -> MethodRecord {
+        match self {
+            Self::Password(user_auth, hash) => MethodRecord {
+                kind: user_auth.kind(),
+                identity: user_auth.as_str().to_owned(),
+                password: Some(hash.clone()),
+                verified: verifies_at_once(tx.config),
+                create_time: tx.now,
+            },
+            Self::Outside(identity) => identity.method(tx.now),
+        }
+    }
 }
 
 impl Operation for AddMethod<'_> {
@@ -154,22 +182,15 @@ impl Operation for AddMethod<'_> {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, DomainError> {
         authenticate::confirm(tx, self.caller)?;
         let user_id = &self.caller.user_id;
-        if method::method(tx, user_id, self.user_auth.kind())?.is_some() {
+        let record = self.method.record(tx);
+        if method::method(tx, user_id, record.kind)?.is_some() {
             return Ok(Err(ChangeRefusal::KindPresent));
         }
-        if method::user_of(tx, self.user_auth.as_str())?.is_some_and(|owner| owner != *user_id) {
+        if method::user_of(tx, &record.identity)?.is_some_and(|owner| owner != *user_id) {
             return Ok(Err(ChangeRefusal::IdentityTaken));
         }
-        let verified = verifies_at_once(tx.config);
-        let record = MethodRecord {
-            kind: self.user_auth.kind(),
-            identity: self.user_auth.as_str().to_owned(),
-            password: Some(self.password.clone()),
-            verified,
-            create_time: tx.now,
-        };
         method::put(tx, user_id, &record)?;
-        if !verified {
+        if !record.verified {
             verification::send_code(tx, user_id, &record, false)?;
         }
         Ok(Ok(()))

@@ -16,16 +16,20 @@ use crate::time::Timestamp;
 pub mod attempts;
 pub mod auth_code;
 pub mod authenticate;
+pub mod key_set;
 pub mod login;
 pub mod method;
 pub mod method_change;
+pub mod outside;
 pub mod password_reset;
 pub mod refresh;
 pub mod role;
 pub mod seedphrase;
 pub mod session;
+pub mod sign_in_token;
 pub mod user_auth;
 pub mod verification;
+pub mod wallet;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -38,14 +42,24 @@ pub struct Accounts {
     pub(super) keys: Arc<TokenKeys>,
     pub(super) hasher: PasswordHasher,
     pub(super) attempts: attempts::Attempts,
+    challenges: wallet::Challenges,
+    services: sign_in_token::Services,
 }
 
 impl Accounts {
-    /// Accounts over the state of `service`, with tokens under `keys` and passwords under `pepper`.
-    pub fn new(service: Arc<Service>, keys: Arc<TokenKeys>, pepper: Pepper) -> Self {
-        let hasher = PasswordHasher::new(&service.config().auth, pepper);
-        let attempts = attempts::Attempts::new(service.config().auth.attempt_limits);
-        Self { service, keys, hasher, attempts }
+    /// Accounts over the state of `service`, with tokens under `keys` and passwords under `pepper`. The keys of sign-in
+    /// services come from `key_sets`.
+    pub fn new(
+        service: Arc<Service>,
+        keys: Arc<TokenKeys>,
+        pepper: Pepper,
+        key_sets: Arc<dyn key_set::KeySetSource>,
+    ) -> Self {
+        let settings = &service.config().auth;
+        let hasher = PasswordHasher::new(settings, pepper);
+        let attempts = attempts::Attempts::new(settings.attempt_limits);
+        let services = sign_in_token::Services::new(settings, &key_sets);
+        Self { service, keys, hasher, attempts, challenges: wallet::Challenges::new(), services }
     }
 
     /// Signs claims that an operation has put together, for instance those of a new client.

@@ -2,12 +2,26 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 use super::Accounts;
 use super::attempts::{Origin, Surface};
 use super::authenticate::{Audience, Authenticator};
+use super::key_set::KeySetSource;
+use super::outside::OutsideProof;
+use super::wallet::{Challenge, WalletProof};
 use crate::config::Config;
 use crate::config::auth::Verify;
 use crate::config::units::ByteSize;
@@ -20,6 +34,7 @@ use crate::domain::password::Pepper;
 use crate::domain::testing::{TestDomain, client_record};
 use crate::domain::token::{Claims, TokenKeys};
 use crate::ids::ClientId;
+use crate::time::Timestamp;
 
 pub const EMAIL: &str = "ada@hill.example";
 /// Where calls come from unless a test says otherwise.
@@ -31,6 +46,7 @@ pub struct TestAccounts {
     pub accounts: Accounts,
     pub authenticator: Authenticator,
     pub keys: Arc<TokenKeys>,
+    pub sign_in: Arc<TestService>,
 }
 
 impl Deref for TestAccounts {
@@ -52,11 +68,13 @@ impl TestAccounts {
         change(&mut config);
         let domain = TestDomain::with_config(config);
         let keys = Arc::new(TokenKeys::generate());
+        let sign_in = Arc::new(TestService::default());
         Self {
-            accounts: Accounts::new(domain.service.clone(), keys.clone(), Pepper::none()),
+            accounts: Accounts::new(domain.service.clone(), keys.clone(), Pepper::none(), sign_in.clone()),
             authenticator: Authenticator::new(domain.service.clone(), keys.clone()),
             domain,
             keys,
+            sign_in,
         }
     }
 
@@ -155,4 +173,106 @@ pub fn is_too_many<T>(outcome: Result<T, DomainError>) -> bool {
 
 pub fn is_unauthorized<T>(outcome: Result<T, DomainError>) -> bool {
     matches!(outcome, Err(DomainError::Unauthorized))
+}
+
+/// A proof of a kind that is switched off unless a test says otherwise.
+pub fn some_proof() -> Option<OutsideProof> {
+    Some(OutsideProof::Wallet(TestWallet::new(1).sign_text("Hello")))
+}
+
+/// The app whose tokens [`TestService`] makes.
+pub const APP: &str = "org.example.app";
+
+/// A sign-in service that makes tokens and publishes its keys, and counts how often they are asked for.
+pub struct TestService {
+    published: Mutex<Result<Value, String>>,
+    asked: Mutex<usize>,
+}
+
+static SERVICE_KEY: LazyLock<RsaKeyPair> = LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
+
+impl Default for TestService {
+    fn default() -> Self {
+        Self { published: Mutex::new(Ok(Self::key_set("first"))), asked: Mutex::default() }
+    }
+}
+
+impl TestService {
+    /// Settings under which the tokens count, those of Apple and those of Google.
+    pub fn switch_on(config: &mut Config) {
+        config.auth.apple.client_ids = vec![APP.into()];
+        config.auth.google.client_ids = vec!["another".into(), APP.into()];
+    }
+
+    /// The key under an id.
+    pub fn key_set(id: &str) -> Value {
+        let public = SERVICE_KEY.public_key();
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let n = number(public.modulus().big_endian_without_leading_zero());
+        let e = number(public.exponent().big_endian_without_leading_zero());
+        json!({"keys": [{"kty": "EC", "kid": "other", "crv": "P-256"}, {"kty": "RSA", "kid": id, "n": n, "e": e}]})
+    }
+
+    pub fn publish(&self, keys: Result<Value, String>) {
+        *self.published.lock() = keys;
+    }
+
+    pub fn times_asked(&self) -> usize {
+        *self.asked.lock()
+    }
+
+    /// Claims of Google that hold at a time.
+    pub fn claims(email: &str, now: Timestamp) -> Value {
+        let now = now.as_secs();
+        json!({"iss": "https://accounts.google.com", "aud": APP, "sub": "1", "email": email, "email_verified": true,
+               "name": "Ada", "iat": now, "exp": now + 3600})
+    }
+
+    /// The token of some claims, under the key of an id.
+    pub fn token(id: &str, claims: &Value) -> String {
+        let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&*SERVICE_KEY).unwrap();
+        let body = STANDARD.encode(der.as_ref());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+        let header = Header { kid: Some(id.into()), ..Header::new(Algorithm::RS256) };
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()).unwrap()
+    }
+
+    pub fn google(token: String) -> Option<OutsideProof> {
+        Some(OutsideProof::Token { service: "google".into(), token })
+    }
+}
+
+impl KeySetSource for TestService {
+    fn fetch<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>, String>> {
+        *self.asked.lock() += 1;
+        let published = self.published.lock().clone().map(|keys| keys.to_string().into_bytes());
+        async move { published }.boxed()
+    }
+}
+
+/// A Solana wallet.
+pub struct TestWallet {
+    key: Ed25519KeyPair,
+    pub address: String,
+}
+
+impl TestWallet {
+    pub fn new(byte: u8) -> Self {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[byte; 32]).unwrap();
+        let address = bs58::encode(key.public_key().as_ref()).into_string();
+        Self { key, address }
+    }
+
+    pub fn sign(&self, challenge: &Challenge) -> WalletProof {
+        self.sign_text(&challenge.message)
+    }
+
+    pub fn sign_text(&self, text: &str) -> WalletProof {
+        WalletProof {
+            address: self.address.clone(),
+            signature: STANDARD.encode(self.key.sign(text.as_bytes())),
+            message: text.into(),
+            blockchain: "solana".into(),
+        }
+    }
 }

@@ -127,7 +127,7 @@ impl Command for ShowNetwork {
         let balance = state.ledger.balance(network_id).await?;
         let sign_in = methods.into_iter().map(|method| SignIn {
             kind: method.kind.as_str().into(),
-            user_auth: method.user_auth,
+            user_auth: method.identity,
             is_verified: method.verified,
         });
         Ok(ShownNetwork {

@@ -6,7 +6,7 @@ use crate::domain::auth::testing::*;
 use crate::domain::auth::verification::VerifyOutcome;
 
 fn adding(user_auth: &str) -> AddMethodRequest {
-    AddMethodRequest { user_auth: Some(user_auth.into()), password: PASSWORD.into(), has_outside_proof: false }
+    AddMethodRequest { user_auth: Some(user_auth.into()), password: PASSWORD.into(), proof: None }
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn what_cannot_be_added_is_refused() {
     accounts.member("+1 415-555-0142", "phone-lab").await;
     for (request, refusal) in [
         (AddMethodRequest::default(), ChangeRefusal::NothingGiven),
-        (AddMethodRequest { has_outside_proof: true, ..Default::default() }, ChangeRefusal::InvalidCredentials),
+        (AddMethodRequest { proof: some_proof(), ..Default::default() }, ChangeRefusal::InvalidCredentials),
         (adding(""), ChangeRefusal::InvalidUserAuth),
         (AddMethodRequest { password: "12345".into(), ..adding("b@x.org") }, ChangeRefusal::PasswordTooShort),
         (adding("b@x.org"), ChangeRefusal::KindPresent),

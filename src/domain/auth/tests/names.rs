@@ -89,8 +89,8 @@ async fn users_see_their_methods_without_the_secrets() {
     assert_eq!(
         user.methods,
         [
-            SignInMethod { kind: MethodKind::Email, user_auth: Some(EMAIL.into()), verified: true },
-            SignInMethod { kind: MethodKind::Seedphrase, user_auth: None, verified: true },
+            SignInMethod { kind: MethodKind::Email, identity: Some(EMAIL.into()), verified: true },
+            SignInMethod { kind: MethodKind::Seedphrase, identity: None, verified: true },
         ]
     );
     let nobody = GetNetworkUser { user_id: crate::ids::UserId::new([9; 16]) };

@@ -38,7 +38,7 @@ async fn the_first_step_tells_which_methods_an_identity_has() {
     for text in ["", "not-an-id"] {
         assert_eq!(first_step(&accounts, text).await, LoginOutcome::InvalidUserAuth);
     }
-    for request in [LoginRequest::default(), LoginRequest { has_outside_proof: true, ..LoginRequest::default() }] {
+    for request in [LoginRequest::default(), LoginRequest { proof: some_proof(), ..LoginRequest::default() }] {
         assert_eq!(accounts.login(&here(), &request).await.unwrap(), LoginOutcome::InvalidCredentials);
     }
 }

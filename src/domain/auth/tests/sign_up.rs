@@ -69,7 +69,12 @@ async fn every_field_is_checked_in_order() {
     assert_eq!(refusal(&accounts, known.clone()).await, CreateRefusal::PasswordTooShort);
     let strong = CreateNetwork { password: "123456".into(), ..known };
     assert_eq!(refusal(&accounts, strong).await, CreateRefusal::IdentityTaken);
-    let outside = CreateNetwork { has_outside_proof: true, terms: true, ..CreateNetwork::default() };
+    let outside = CreateNetwork {
+        proof: some_proof(),
+        network_name: "hilltop-lab".into(),
+        terms: true,
+        ..CreateNetwork::default()
+    };
     assert_eq!(refusal(&accounts, outside).await, CreateRefusal::InvalidCredentials);
 }
 

@@ -4,7 +4,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{INVALID_CREDENTIALS, INVALID_USER_AUTH};
+use super::wallet::WalletAuth;
+use super::{INVALID_CREDENTIALS, INVALID_USER_AUTH, outside_proof};
 use crate::domain::auth::login::{LoginOutcome, LoginRequest, PasswordLoginOutcome};
 use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
@@ -17,11 +18,12 @@ use crate::http::state::ApiState;
 pub struct LoginArgs {
     /// Mail address or phone number.
     user_auth: Option<String>,
-    /// Token of a sign-in service; this server trusts none.
-    auth_jwt: Option<String>,
-    /// Proof from a wallet; this server takes none.
-    #[schema(value_type = Option<Object>)]
-    wallet_auth: Option<serde_json::Value>,
+    /// Token of a sign-in service.
+    auth_jwt: String,
+    /// The service: `apple` or `google`.
+    auth_jwt_type: String,
+    /// Proof from a wallet.
+    wallet_auth: Option<WalletAuth>,
     /// The words that were shown when the network was made.
     seedphrase: String,
 }
@@ -32,13 +34,22 @@ pub struct LoginResult {
     /// The identity in its normal form.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_auth: Option<String>,
-    /// Ways to sign in: `email` or `phone`, and `password`.
+    /// What a sign-in service calls a person who has no network yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_name: Option<String>,
+    /// Ways to sign in: `email` or `phone` with `password`, `apple`, `google`.
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_allowed: Option<Vec<&'static str>>,
     /// The finished login.
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<LoginNetwork>,
-    /// Why neither.
+    /// The proof from a wallet that nobody has signed up with; `/auth/network-create` needs a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet_auth: Option<WalletAuth>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet_login: Option<WalletAuth>,
+    /// Why none of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorMessage>,
 }
@@ -98,7 +109,7 @@ pub struct VerificationRequired {
 
 /// Says how an identity may sign in.
 ///
-/// The first step of every login. With a seed phrase it is also the last.
+/// The first step of every login. With a proof of one's own (a token, a wallet, a seed phrase) it is also the last.
 #[utoipa::path(
     post,
     path = "/auth/login",
@@ -111,8 +122,8 @@ pub async fn login(
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<LoginArgs>,
 ) -> ApiResult<LoginResult> {
-    let has_outside_proof = args.auth_jwt.is_some_and(|token| !token.is_empty()) || args.wallet_auth.is_some();
-    let request = LoginRequest { user_auth: args.user_auth, has_outside_proof, seedphrase: args.seedphrase };
+    let proof = outside_proof(args.auth_jwt_type, args.auth_jwt, args.wallet_auth);
+    let request = LoginRequest { user_auth: args.user_auth, proof, seedphrase: args.seedphrase };
     Ok(Json(state.accounts.login(&origin, &request).await?.into()))
 }
 
@@ -124,6 +135,11 @@ impl From<LoginOutcome> for LoginResult {
                 Self { user_auth: Some(user_auth), auth_allowed: Some(allowed), ..Self::default() }
             }
             LoginOutcome::Unknown { user_auth } => Self { user_auth: Some(user_auth), ..Self::default() },
+            LoginOutcome::UnknownToken { user_name } => Self { user_name: Some(user_name), ..Self::default() },
+            LoginOutcome::UnknownWallet { proof } => {
+                let proof = Some(WalletAuth::from(proof));
+                Self { wallet_auth: proof.clone(), wallet_login: proof, ..Self::default() }
+            }
             LoginOutcome::LoggedIn { by_jwt } => Self { network: Some(LoginNetwork { by_jwt }), ..Self::default() },
             LoginOutcome::InvalidUserAuth => failure(INVALID_USER_AUTH),
             LoginOutcome::InvalidCredentials => failure(INVALID_CREDENTIALS),

@@ -4,6 +4,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::outside_proof;
+use super::wallet::WalletAuth;
 use crate::domain::auth::method_change::{AddMethodRequest, ChangeRefusal};
 use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
@@ -18,11 +20,12 @@ pub struct AddAuthArgs {
     user_auth: Option<String>,
     /// Its password, at least 6 bytes.
     password: String,
-    /// Token of a sign-in service; this server trusts none.
-    auth_jwt: Option<String>,
-    /// Proof from a wallet; this server takes none.
-    #[schema(value_type = Option<Object>)]
-    wallet_auth: Option<serde_json::Value>,
+    /// Token of a sign-in service.
+    auth_jwt: String,
+    /// The service: `apple` or `google`.
+    auth_jwt_type: String,
+    /// Proof from a wallet.
+    wallet_auth: Option<WalletAuth>,
 }
 
 /// Which way to sign in goes.
@@ -56,9 +59,9 @@ fn message(refusal: ChangeRefusal) -> ErrorMessage {
     ErrorMessage { message: refusal.to_string() }
 }
 
-/// Adds a mail address or phone number with its password.
+/// Adds a mail address or phone number with its password, an account at a sign-in service, or a wallet.
 ///
-/// A code goes to it; until `/auth/verify` has taken that back, it does not sign in.
+/// A code goes to the address or number; until `/auth/verify` has taken that back, it does not sign in.
 #[utoipa::path(
     post,
     path = "/auth/add-auth",
@@ -73,8 +76,8 @@ pub async fn add_auth(
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<AddAuthArgs>,
 ) -> ApiResult<MethodResult> {
-    let has_outside_proof = args.auth_jwt.is_some_and(|token| !token.is_empty()) || args.wallet_auth.is_some();
-    let request = AddMethodRequest { user_auth: args.user_auth, password: args.password, has_outside_proof };
+    let proof = outside_proof(args.auth_jwt_type, args.auth_jwt, args.wallet_auth);
+    let request = AddMethodRequest { user_auth: args.user_auth, password: args.password, proof };
     let outcome = state.accounts.add_method(&origin, &caller, &request).await?;
     Ok(Json(MethodResult { error: outcome.err().map(message) }))
 }

@@ -6,6 +6,8 @@
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::wallet::WalletAuth;
+use crate::domain::auth::outside::OutsideProof;
 use crate::http::state::ApiState;
 
 mod code;
@@ -14,6 +16,7 @@ mod method;
 mod network;
 mod password;
 mod verify;
+mod wallet;
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -34,6 +37,16 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(method::remove_auth))
         .routes(routes!(method::generate_seedphrase))
         .routes(routes!(method::regenerate_seedphrase))
+        .routes(routes!(wallet::wallet_challenge))
+        .routes(routes!(wallet::wallet_nonce))
+}
+
+/// The first proof made elsewhere that is given.
+fn outside_proof(service: String, token: String, wallet: Option<WalletAuth>) -> Option<OutsideProof> {
+    match token.is_empty() {
+        false => Some(OutsideProof::Token { service, token }),
+        true => wallet.map(|wallet| OutsideProof::Wallet(wallet.into())),
+    }
 }
 
 const INVALID_USER_AUTH: &str = "Invalid email or phone number.";

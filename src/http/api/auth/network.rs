@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::login::VerificationRequired;
-use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal};
+use super::outside_proof;
+use super::wallet::WalletAuth;
+use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal, CreatedNetwork};
 use crate::domain::account::delete::DeleteOwnNetwork;
 use crate::domain::account::name::CheckName;
 use crate::domain::contract::codes::{PendingCode, Secret};
@@ -33,7 +35,7 @@ pub struct NetworkCheckResult {
 
 /// A network to make, and its administrator.
 ///
-/// Without `user_auth` and `auth_jwt` the network gets a made-up name, and a seed phrase is the only way to sign in.
+/// Without `user_auth`, `auth_jwt` and `wallet_auth` the network gets a made-up name, and a seed phrase is the only way to sign in.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NetworkCreateArgs {
@@ -43,11 +45,12 @@ pub struct NetworkCreateArgs {
     user_auth: Option<String>,
     /// At least 6 bytes; required beside `user_auth`.
     password: String,
-    /// Token of a sign-in service; this server trusts none.
-    auth_jwt: Option<String>,
-    /// Proof from a wallet; this server takes none.
-    #[schema(value_type = Option<Object>)]
-    wallet_auth: Option<serde_json::Value>,
+    /// Token of a sign-in service.
+    auth_jwt: String,
+    /// The service: `apple` or `google`.
+    auth_jwt_type: String,
+    /// Proof from a wallet.
+    wallet_auth: Option<WalletAuth>,
     /// Name of the network: 5 to 50 letters, digits or dashes.
     network_name: String,
     /// Whether the terms are accepted; must be true.
@@ -67,6 +70,9 @@ pub struct NetworkCreateResult {
     /// The network, with its token unless the identity must be verified first.
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<NetworkCreateNetwork>,
+    /// The mail address that the sign-in service has told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_auth: Option<String>,
     /// The only way to sign in, when no other was given. Shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     seedphrase: Option<String>,
@@ -148,12 +154,11 @@ pub async fn network_create(
 
 impl From<NetworkCreateArgs> for CreateNetwork {
     fn from(args: NetworkCreateArgs) -> Self {
-        let has_outside_proof = args.auth_jwt.is_some_and(|token| !token.is_empty()) || args.wallet_auth.is_some();
         Self {
             user_name: args.user_name,
             user_auth: args.user_auth,
             password: args.password,
-            has_outside_proof,
+            proof: outside_proof(args.auth_jwt_type, args.auth_jwt, args.wallet_auth),
             network_name: args.network_name,
             terms: args.terms,
             verify_use_numeric: args.verify_use_numeric,
@@ -173,7 +178,8 @@ impl From<CreateNetworkOutcome> for NetworkCreateResult {
                     network_name: created.network_name,
                     is_pro: created.is_pro,
                 };
-                Self { network: Some(network), seedphrase: created.seedphrase, ..Self::default() }
+                let CreatedNetwork { user_auth, seedphrase, .. } = created;
+                Self { network: Some(network), user_auth, seedphrase, ..Self::default() }
             }
             CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth } => {
                 let network = NetworkCreateNetwork { by_jwt: None, network_id, network_name, is_pro: false };

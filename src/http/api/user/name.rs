@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::account::rename::RenameOutcome;
 use crate::domain::account::user::{GetNetworkUser, NetworkUser};
 use crate::domain::auth::attempts::Origin;
+use crate::domain::auth::method::MethodKind;
 use crate::domain::caller::Caller;
 use crate::domain::network::RenameKind;
 use crate::http::answer::Json;
@@ -36,7 +37,7 @@ struct User {
     user_id_for_apps: UserId,
     /// What they call themselves.
     user_name: String,
-    /// Their mail address, else their phone number.
+    /// Their mail address, else their phone number, else the mail address that a sign-in service knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_auth: Option<String>,
     /// Whether every address of theirs is proven.
@@ -49,35 +50,56 @@ struct User {
     auth_types: Vec<&'static str>,
     /// Their mail addresses and phone numbers.
     user_auths: Vec<UserAuthEntry>,
-    /// Accounts of sign-in services; this server trusts none.
-    #[schema(value_type = Vec<Object>)]
-    sso_auths: Vec<()>,
-    /// Wallets that sign in; this server takes none.
-    #[schema(value_type = Vec<Object>)]
-    wallet_auths: Vec<()>,
+    /// Address of the wallet that signs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet_address: Option<String>,
+    /// Accounts of sign-in services.
+    sso_auths: Vec<UserAuthEntry>,
+    /// Wallets that sign in.
+    wallet_auths: Vec<WalletAuthEntry>,
     /// Always empty: of a seed phrase nothing can be shown but that it exists (`auth_types`).
     #[schema(value_type = Vec<Object>)]
     seedphrase_auths: Vec<()>,
 }
 
-/// A mail address or phone number that signs in.
+/// A mail address or phone number that signs in, by a password or through a service.
 #[derive(Serialize, ToSchema)]
 struct UserAuthEntry {
     /// The address or number.
     user_auth: String,
-    /// `email` or `phone`.
+    /// `email` or `phone`; `apple` or `google`.
     auth_type: &'static str,
+}
+
+/// A wallet that signs in.
+#[derive(Serialize, ToSchema)]
+struct WalletAuthEntry {
+    /// Its address.
+    wallet_address: String,
+    /// `solana`.
+    blockchain: &'static str,
 }
 
 impl From<NetworkUser> for User {
     fn from(user: NetworkUser) -> Self {
         let auth_types: Vec<_> = user.methods.iter().map(|method| method.kind.as_str()).collect();
-        let user_auths: Vec<_> = user
-            .methods
-            .into_iter()
-            .filter_map(|method| Some(UserAuthEntry { user_auth: method.user_auth?, auth_type: method.kind.as_str() }))
-            .collect();
-        let first = user_auths.first();
+        let (mut user_auths, mut sso_auths, mut wallet_auths) = (Vec::new(), Vec::new(), Vec::new());
+        for method in user.methods {
+            let (auth_type, Some(identity)) = (method.kind.as_str(), method.identity) else { continue };
+            match method.kind {
+                MethodKind::Email | MethodKind::Phone => {
+                    user_auths.push(UserAuthEntry { user_auth: identity, auth_type })
+                }
+                MethodKind::Apple | MethodKind::Google => {
+                    sso_auths.push(UserAuthEntry { user_auth: identity, auth_type })
+                }
+                MethodKind::Solana => {
+                    wallet_auths.push(WalletAuthEntry { wallet_address: identity, blockchain: auth_type });
+                }
+                MethodKind::Seedphrase => {}
+            }
+        }
+        let first = user_auths.first().or(sso_auths.first());
         Self {
             user_id: user.user_id,
             user_id_for_apps: user.user_id,
@@ -87,9 +109,10 @@ impl From<NetworkUser> for User {
             auth_type: first.map(|entry| entry.auth_type).or(auth_types.first().copied()).unwrap_or_default(),
             network_name: user.network_name,
             auth_types,
+            wallet_address: wallet_auths.first().map(|wallet| wallet.wallet_address.clone()),
             user_auths,
-            sso_auths: Vec::new(),
-            wallet_auths: Vec::new(),
+            sso_auths,
+            wallet_auths,
             seedphrase_auths: Vec::new(),
         }
     }
