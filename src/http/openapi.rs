@@ -10,6 +10,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::error::{ErrorResult, Refusal};
 
+mod bodies;
+
 /// Name of the security scheme that routes declare as `security(("bearer" = []))`.
 pub const BEARER: &str = "bearer";
 
@@ -55,6 +57,11 @@ pub const PUBLIC: &[&str] = &[
     "POST /apple/notification",
 ];
 
+/// The schema of bytes that are no JSON.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Bytes(#[allow(dead_code)] Vec<u8>);
+
 /// Groups in the order in which they are shown, and what each is for.
 const GROUPS: &[(&str, &str)] = &[
     ("discovery", "Is the server there, and how does it see me."),
@@ -98,11 +105,8 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
             .map(|(name, about)| utoipa::openapi::tag::TagBuilder::new().name(*name).description(Some(*about)).build())
             .collect(),
     );
-    for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
-            add_refusals(operation);
-        }
-    }
+    document.paths.paths.values_mut().flat_map(operations_mut).for_each(add_refusals);
+    bodies::relax(&mut document);
     document
 }
 
@@ -120,6 +124,10 @@ fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
         .collect()
 }
 
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten()
+}
+
 fn tags(operation: &Operation) -> Vec<String> {
     operation.tags.clone().unwrap_or_default()
 }
@@ -128,6 +136,9 @@ fn add_refusals(operation: &mut Operation) {
     let mut refusals = Vec::new();
     if operation.request_body.is_some() || operation.parameters.is_some() {
         refusals.push(("400", "The input cannot be read or used."));
+    }
+    if operation.request_body.is_some() {
+        refusals.push(("413", "The body is too large."));
     }
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         refusals.push(("401", "No valid token."));

@@ -37,7 +37,7 @@ struct KeyResult {
     get,
     path = "/key/{clientId}",
     tag = "connect",
-    params(("clientId" = String, Path, description = "The client.")),
+    params(("clientId" = ClientId, Path, description = "The client.")),
     responses((status = 200, body = KeyResult))
 )]
 async fn key(State(state): State<ApiState>, PathText(client_id): PathText) -> Result<Response, ApiError> {

@@ -24,7 +24,10 @@ pub fn routes() -> OpenApiRouter<ApiState> {
     get,
     path = "/privacy.txt",
     tag = "discovery",
-    responses((status = 200, content_type = "text/plain", body = String))
+    responses(
+        (status = 200, content_type = "text/plain", body = String),
+        (status = 303, description = "It is at the address in `Location`.")
+    )
 )]
 async fn privacy(State(state): State<ApiState>) -> Response {
     text(&state, "privacy.txt", "This server has published no privacy policy.").await
@@ -35,7 +38,10 @@ async fn privacy(State(state): State<ApiState>) -> Response {
     get,
     path = "/terms.txt",
     tag = "discovery",
-    responses((status = 200, content_type = "text/plain", body = String))
+    responses(
+        (status = 200, content_type = "text/plain", body = String),
+        (status = 303, description = "It is at the address in `Location`.")
+    )
 )]
 async fn terms(State(state): State<ApiState>) -> Response {
     text(&state, "terms.txt", "This server has published no terms of use.").await
@@ -46,7 +52,10 @@ async fn terms(State(state): State<ApiState>) -> Response {
     get,
     path = "/vdp.txt",
     tag = "discovery",
-    responses((status = 200, content_type = "text/plain", body = String))
+    responses(
+        (status = 200, content_type = "text/plain", body = String),
+        (status = 303, description = "It is at the address in `Location`.")
+    )
 )]
 async fn vdp(State(state): State<ApiState>) -> Response {
     text(&state, "vdp.txt", "Please report security holes of this server to its operator, in private.").await

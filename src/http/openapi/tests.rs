@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use axum::http::Method;
 
+use super::bodies::gather_references;
 use super::*;
 use crate::http::testing::TestApi;
 
@@ -103,18 +104,53 @@ fn every_reference_leads_somewhere() {
     }
 }
 
-fn gather_references(value: &serde_json::Value, into: &mut BTreeSet<String>) {
-    match value {
-        serde_json::Value::Object(members) => {
-            for (key, member) in members {
-                match member.as_str() {
-                    Some(text) if key == "$ref" => drop(into.insert(text.into())),
-                    _ => gather_references(member, into),
-                }
-            }
+#[test]
+fn keys_of_maps_are_text() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut open = vec![&document];
+    let mut maps = 0;
+    while let Some(value) = open.pop() {
+        if let Some(keys) = value.get("propertyNames") {
+            assert_eq!(keys["type"], "string", "{value}: name the map's type in full, not by an alias");
+            maps += 1;
         }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| gather_references(item, into)),
-        _ => {}
+        open.extend(value.as_object().into_iter().flat_map(|members| members.values()));
+        open.extend(value.as_array().into_iter().flatten());
+    }
+    assert!(maps > 0, "no map was found");
+}
+
+#[test]
+fn bodies_may_be_absent_unless_a_member_is_required() {
+    let document = serde_json::to_value(document()).unwrap();
+    let is_required = |path: &str| document["paths"][path]["post"]["requestBody"]["required"].as_bool();
+    assert_eq!(is_required("/auth/login"), Some(false));
+    assert_eq!(is_required("/connect/control"), Some(true));
+    assert_eq!(is_required("/log/{feedbackId}/upload"), Some(false));
+}
+
+#[test]
+fn members_of_a_body_may_be_null_unless_they_are_required() {
+    let document = serde_json::to_value(document()).unwrap();
+    let types = |args: &str, member: &str| &document["components"]["schemas"][args]["properties"][member]["type"];
+    assert_eq!(*types("NetworkCreateArgs", "network_name"), serde_json::json!(["string", "null"]));
+    assert_eq!(*types("RemoveClientsArgs", "client_ids"), serde_json::json!(["array", "null"]));
+    assert_eq!(*types("Needs", "private"), serde_json::json!(["boolean", "null"]), "at any depth");
+    assert_eq!(*types("ControlArgs", "pack"), "string");
+    let uses = &document["components"]["schemas"]["SendFeedbackArgs"]["properties"]["uses"]["oneOf"];
+    assert_eq!(uses[0]["type"], "null");
+    assert!(uses[1]["$ref"].is_string());
+}
+
+#[test]
+fn bytes_are_declared_as_such() {
+    let document = serde_json::to_value(document()).unwrap();
+    let bytes = document.pointer("/components/schemas/Bytes").unwrap();
+    assert_eq!((bytes["type"].as_str(), bytes["format"].as_str()), (Some("string"), Some("binary")));
+    let log = &document["paths"]["/log/{feedbackId}/upload"]["post"]["requestBody"]["content"];
+    let image = &document["paths"]["/device/adopt-code/{code}/qr.png"]["get"]["responses"]["200"]["content"];
+    for content in [&log["application/octet-stream"], &image["image/png"]] {
+        assert_eq!(content["schema"]["$ref"], "#/components/schemas/Bytes");
     }
 }
 

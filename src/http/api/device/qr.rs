@@ -28,7 +28,7 @@ const PALETTE: [u8; 6] = [255, 255, 255, 29, 49, 80];
     tag = "devices",
     security(("bearer" = [])),
     params(("code" = String, Path, description = "The code; it need not exist.")),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>))
+    responses((status = 200, content_type = "image/png", body = crate::http::openapi::Bytes))
 )]
 pub async fn share_code_qr(
     State(state): State<ApiState>,
@@ -44,7 +44,7 @@ pub async fn share_code_qr(
     path = "/device/adopt-code/{code}/qr.png",
     tag = "devices",
     params(("code" = String, Path, description = "The code; it need not exist.")),
-    responses((status = 200, content_type = "image/png", body = Vec<u8>))
+    responses((status = 200, content_type = "image/png", body = crate::http::openapi::Bytes))
 )]
 pub async fn adopt_code_qr(State(state): State<ApiState>, PathText(code): PathText) -> Result<Response, ApiError> {
     image(&state.config().device.add_url_base, &code)

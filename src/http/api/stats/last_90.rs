@@ -1,11 +1,13 @@
 //! The whole network.
 
+use std::collections::BTreeMap;
+
 use crate::http::answer::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ByDay, day_key};
+use super::day_key;
 use crate::domain::stats::network_wide::{LOOKBACK, LastNinety};
 use crate::domain::stats::record::CensusDay;
 use crate::http::error::ApiResult;
@@ -22,41 +24,42 @@ pub(super) struct Last90Result {
     /// When it was so, unix milliseconds.
     created_time: u64,
     /// Bytes of the contracts closed on each day.
-    all_transfer_data: ByDay<u64>,
+    all_transfer_data: BTreeMap<String, u64>,
     /// The summary in MiB.
     all_transfer_summary: u64,
     /// The summary in Mibit/s.
     all_transfer_summary_rate: u64,
     /// Connected providers that everyone may use, at the end of each day.
-    providers_data: ByDay<u64>,
+    providers_data: BTreeMap<String, u64>,
     /// Of the last days.
     providers_summary: u64,
     /// Countries where they are.
-    countries_data: ByDay<u64>,
+    countries_data: BTreeMap<String, u64>,
     /// Of the last days.
     countries_summary: u64,
     /// Regions where they are.
-    regions_data: ByDay<u64>,
+    regions_data: BTreeMap<String, u64>,
     /// Of the last days.
     regions_summary: u64,
     /// Cities where they are.
-    cities_data: ByDay<u64>,
+    cities_data: BTreeMap<String, u64>,
     /// Of the last days.
     cities_summary: u64,
     /// Networks at the end of each day.
-    networks_data: ByDay<u64>,
+    networks_data: BTreeMap<String, u64>,
     /// Of the last days.
     networks_summary: u64,
     /// Different clients that were connected on each day.
-    devices_data: ByDay<u64>,
+    devices_data: BTreeMap<String, u64>,
     /// Of the last days.
     devices_summary: u64,
 }
 
 impl From<&LastNinety> for Last90Result {
     fn from(answer: &LastNinety) -> Self {
-        let series = |value: fn(&(i64, CensusDay)) -> u64| -> (ByDay<u64>, u64) {
-            let data: ByDay<u64> = answer.days.iter().map(|(day, figures)| (day_key(*day), value(figures))).collect();
+        let series = |value: fn(&(i64, CensusDay)) -> u64| -> (BTreeMap<String, u64>, u64) {
+            let data: BTreeMap<String, u64> =
+                answer.days.iter().map(|(day, figures)| (day_key(*day), value(figures))).collect();
             let summary = data.values().rev().take(SUMMARY_DAYS).max().copied().unwrap_or(0);
             (data, summary)
         };

@@ -32,22 +32,19 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(providers::overview_last_n))
 }
 
-/// What a day, a provider or a client has, by day.
-type ByDay<T> = BTreeMap<String, T>;
-
 /// What providers did, by day; every day of the window is there.
 #[derive(Default, Serialize, ToSchema)]
 struct Series {
     /// GiB of the contracts closed.
-    transfer_data: ByDay<f64>,
+    transfer_data: BTreeMap<String, f64>,
     /// USD earned with them.
-    payout: ByDay<f64>,
+    payout: BTreeMap<String, f64>,
     /// How often the providers were offered.
-    search_interest: ByDay<u64>,
+    search_interest: BTreeMap<String, u64>,
     /// Contracts made.
-    contracts: ByDay<u64>,
+    contracts: BTreeMap<String, u64>,
     /// Different clients at their other end.
-    clients: ByDay<u64>,
+    clients: BTreeMap<String, u64>,
 }
 
 impl Series {

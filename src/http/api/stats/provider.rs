@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ByDay, Series, day_key, gib, hour_key, hours};
+use super::{Series, day_key, gib, hour_key, hours};
 use crate::domain::stats::network_wide::LOOKBACK;
 use crate::domain::stats::provider::{BytesByDay, ProviderReport};
 use crate::domain::stats::window::Window;
@@ -52,7 +52,7 @@ struct ClientDetails {
     /// The client.
     client_id: ClientId,
     /// GiB, only days on which there was something.
-    transfer_data: ByDay<f64>,
+    transfer_data: BTreeMap<String, f64>,
 }
 
 /// Shows a provider by day over the last 90 days.

@@ -1,11 +1,13 @@
 //! The providers of the caller's network, one by one and all together.
 
+use std::collections::BTreeMap;
+
 use crate::http::answer::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ByDay, Series, day_key, gib, hours, usd};
+use super::{Series, day_key, gib, hours, usd};
 use crate::domain::stats::network_wide::LOOKBACK;
 use crate::domain::stats::providers::{ListedProvider, Overview};
 use crate::domain::stats::window::Window;
@@ -139,7 +141,7 @@ pub(super) struct OverviewResult {
     /// Now.
     created_time: Timestamp,
     /// Hours for which a provider was connected, on average.
-    uptime: ByDay<f64>,
+    uptime: BTreeMap<String, f64>,
     #[serde(flatten)]
     series: Series,
 }
@@ -179,7 +181,7 @@ pub(super) async fn overview_last_n(
 
 async fn overview(state: &ApiState, network_id: NetworkId, window: Window) -> ApiResult<OverviewResult> {
     let Overview { provider_count, days } = state.stats.overview(network_id, window).await?;
-    let (mut series, mut uptime) = (Series::default(), ByDay::default());
+    let (mut series, mut uptime) = (Series::default(), BTreeMap::default());
     let count = u32::try_from(provider_count).unwrap_or(u32::MAX).max(1);
     for (day, (sum, figures)) in days {
         series.insert(day, &figures);

@@ -44,9 +44,13 @@ impl UploadLogResult {
     path = "/log/{feedbackId}/upload",
     tag = "account",
     security(("bearer" = [])),
-    params(("feedbackId" = String, Path, description = "The feedback it belongs to.")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = UploadLogResult))
+    params(("feedbackId" = RecordId, Path, description = "The feedback it belongs to.")),
+    request_body(content = Option<crate::http::openapi::Bytes>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, body = UploadLogResult),
+        (status = 403, body = crate::http::error::ErrorResult, description = "The feedback of another network."),
+        (status = 404, body = crate::http::error::ErrorResult, description = "No such feedback.")
+    )
 )]
 pub async fn upload(
     State(state): State<ApiState>,
