@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::CloseError;
-use super::record::{Outcome, Party, Vote};
+use super::record::{ContractRecord, Outcome, Party, Vote};
 use super::state::{State, is_extendable};
 use super::sweep::carried;
 use crate::config::contracts::Dispute;
@@ -61,6 +61,9 @@ impl State {
     pub(super) fn voted(&mut self, id: ContractId) {
         let Some(contract) = self.contracts.get(&id) else { return };
         let record = &contract.record;
+        if is_given_up(record) {
+            return self.settle(id, 0, Outcome::Settled);
+        }
         if let [Some(source), Some(destination)] = record.votes
             && source.is_final
             && destination.is_final
@@ -91,6 +94,14 @@ impl State {
         self.remember_close(id, &record, self.now);
         self.changes.contracts.insert(id);
     }
+}
+
+/// Whether a sender that would be paid says that it sent nothing and never will: nobody can owe it anything, and what the
+/// payer reserved returns at once. A receiver's word is not enough: what it has not seen yet may still be on its way.
+fn is_given_up(record: &ContractRecord) -> bool {
+    let is_paid_to_source = record.payer.is_some() && record.payee_party() == Party::Source;
+    let sent_nothing = |vote: &Vote| vote.is_final && (vote.used_bytes, vote.unacked) == (0, 0);
+    is_paid_to_source && record.vote(Party::Source).is_some_and(sent_nothing)
 }
 
 /// The vote after a report; `None` when the report changes nothing. Checkpoints add up, because a receiver that resumes

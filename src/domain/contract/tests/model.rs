@@ -419,6 +419,7 @@ proptest! {
     fn the_order_in_which_the_parties_speak_does_not_matter(
         votes in prop::collection::vec((any::<bool>(), count().prop_map(|count| count.min(i64::MAX as u64)), any::<bool>()), 1..12),
         order in prop::collection::vec(any::<bool>(), 24),
+        is_reply in any::<bool>(),
     ) {
         // I11: the same two sequences of reports, interleaved in two ways.
         let of = |party: bool| votes.iter().filter(move |vote| vote.0 == party).copied();
@@ -432,9 +433,13 @@ proptest! {
         }
         let outcome = |votes: &[(bool, u64, bool)]| {
             let mut machine = super::votes::Machine::new();
-            let contract = machine.create(CONSUMER, PROVIDER, Payment::Source);
+            let (source, destination) = if is_reply { (PROVIDER, CONSUMER) } else { (CONSUMER, PROVIDER) };
+            let mut contract = machine.create(CONSUMER, PROVIDER, Payment::Source);
+            if is_reply {
+                contract = machine.create(source, destination, Payment::Companion);
+            }
             for (is_source, acked, is_checkpoint) in votes {
-                let party = client(if *is_source { CONSUMER } else { PROVIDER });
+                let party = client(if *is_source { source } else { destination });
                 let report = Report { acked: *acked, unacked: 0, is_checkpoint: *is_checkpoint };
                 // Refused once the contract is settled or disputed.
                 let _ = machine.state.close(party, contract, report);

@@ -215,9 +215,14 @@ impl Reference {
         Closed::Recorded
     }
 
-    /// Settles or disputes a contract whose votes are both final.
+    /// Settles or disputes a contract whose votes are both final; settles one whose sender would be paid and sent nothing.
     fn conclude(&mut self, id: ContractId) {
         let Some(contract) = self.contracts.iter_mut().find(|contract| contract.id == id) else { return };
+        let is_paid_to_source = contract.payer.is_some_and(|payer| payer != contract.new.source.network_id);
+        let sent = contract.votes[0].filter(|vote| vote.is_final).map(|vote| (vote.used, vote.counts.1));
+        if is_paid_to_source && sent == Some((0, 0)) {
+            return self.settle(id, 0);
+        }
         let [Some(source), Some(destination)] = contract.votes else { return };
         if !(source.is_final && destination.is_final) {
             return;

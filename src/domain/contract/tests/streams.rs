@@ -82,7 +82,7 @@ fn stream_of(made: &Made) -> Option<StreamId> {
 
 async fn close_both(world: &World, made: &Made) {
     for party in [&made.stored.source_id, &made.stored.destination_id] {
-        world.close(party.as_ref().unwrap()[0], made.id, 0).await;
+        world.close(party.as_ref().unwrap()[0], made.id, 1).await;
     }
 }
 

@@ -200,6 +200,35 @@ fn distant_checkpoints_become_a_dispute_first_and_are_settled_after() {
 }
 
 #[test]
+fn a_reply_that_its_sender_never_used_returns_at_once() {
+    let mut machine = Machine::new();
+    let origin = machine.create(CONSUMER, PROVIDER, Payment::Source);
+    let reply = |machine: &mut Machine| machine.create(PROVIDER, CONSUMER, Payment::Companion);
+    let unused = reply(&mut machine);
+    assert_eq!(machine.reserved(), 2 * SIZE);
+    machine.report(PROVIDER, unused, 0, false);
+    assert_eq!((machine.settled(unused), machine.reserved()), (Some(0), SIZE));
+
+    // A receiver may yet see something, and so may the one that pays for it; a sender may go on after a checkpoint.
+    machine.report(PROVIDER, origin, 0, false);
+    let resumed = reply(&mut machine);
+    machine.report(PROVIDER, resumed, 0, true);
+    let paid = reply(&mut machine);
+    machine.report(CONSUMER, paid, 0, false);
+    let sent = reply(&mut machine);
+    let unacked = Report { acked: 0, unacked: 1, is_checkpoint: false };
+    machine.state.close(client(PROVIDER), sent, unacked).unwrap();
+    assert!([origin, resumed, paid, sent].iter().all(|contract| machine.is_open(*contract)));
+
+    machine.report(PROVIDER, paid, 0, false);
+    machine.report(CONSUMER, sent, 1000, false);
+    assert_eq!((machine.settled(paid), machine.settled(sent)), (Some(0), Some(500)));
+    machine.report(CONSUMER, resumed, 1000, false);
+    machine.report(PROVIDER, resumed, 0, false);
+    assert_eq!(machine.settled(resumed), Some(0), "whoever spoke first");
+}
+
+#[test]
 fn checkpoints_add_up_final_votes_do_not() {
     let mut machine = Machine::new();
     let contract = machine.create(CONSUMER, PROVIDER, Payment::Source);
