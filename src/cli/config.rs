@@ -46,9 +46,15 @@ pub fn run(arguments: &ConfigArgs) -> anyhow::Result<()> {
 
 /// The settings as TOML, the origin of each as a comment behind it.
 fn text(settings: &[load::Shown]) -> String {
-    let (mut text, mut current) = (String::new(), "");
-    for shown in settings {
+    let (mut text, mut current) = (String::new(), String::new());
+    let split = |shown: &'_ load::Shown| -> (String, String) {
         let (section, name) = shown.key.rsplit_once('.').unwrap_or(("", &shown.key));
+        (section.to_owned(), name.to_owned())
+    };
+    let mut settings: Vec<_> = settings.iter().map(|shown| (split(shown), shown)).collect();
+    // The settings of a section in one piece; those of a section inside it come behind.
+    settings.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for ((section, name), shown) in settings {
         if section != current {
             text.push_str(&format!("{}[{section}]\n", if text.is_empty() { "" } else { "\n" }));
             current = section;

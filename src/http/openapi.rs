@@ -156,4 +156,8 @@ fn error_answer(about: &str) -> Response {
 }
 
 #[cfg(test)]
+mod coverage_tests;
+#[cfg(test)]
+mod field_tests;
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod http;
 mod kill;
 mod lifecycle;
 mod overload;
+mod sign_in;
 mod stats;
 mod streams;
 mod support;

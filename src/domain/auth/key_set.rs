@@ -111,9 +111,8 @@ fn parse(text: &[u8]) -> Result<Arc<[ServiceKey]>, String> {
     struct Set {
         keys: Vec<Key>,
     }
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     #[serde(default)]
-    #[derive(Default)]
     struct Key {
         kty: String,
         kid: String,

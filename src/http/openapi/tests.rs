@@ -6,7 +6,7 @@ use super::bodies::gather_references;
 use super::*;
 use crate::http::testing::TestApi;
 
-fn document() -> OpenApi {
+pub(super) fn document() -> OpenApi {
     complete(crate::http::api::routes().into_openapi())
 }
 
@@ -252,7 +252,7 @@ fn odd_values() -> Vec<serde_json::Value> {
 }
 
 /// Every operation of the bootstrap API's document, version 2023.12.19.
-const BOOTSTRAP_API: &[&str] = &[
+pub(super) const BOOTSTRAP_API: &[&str] = &[
     "GET /account/payout-wallet",
     "GET /account/referral-code",
     "GET /account/wallets",

@@ -58,7 +58,7 @@ impl Neutral {
     }
 
     fn name(&mut self, key: &str, text: &str) -> Option<String> {
-        if let Some(kind) = token_kind(text) {
+        if let Some(kind) = token_kind(text).filter(|_| key != "auth_jwt") {
             return Some(format!("<{kind} token>"));
         }
         if is_id(text) {
@@ -97,7 +97,9 @@ fn is_id(text: &str) -> bool {
 fn is_secret(key: &str, text: &str) -> bool {
     match key {
         "verify_code" => text.len() == 8 && text.bytes().all(|digit| digit.is_ascii_hexdigit()),
-        "auth_code"
+        "challenge"
+        | "nonce"
+        | "auth_code"
         | "reset_code"
         | "api_key"
         | "transfer_balance_code"
@@ -110,6 +112,9 @@ fn is_secret(key: &str, text: &str) -> bool {
         "code" | "share_code" | "adopt_code" | "adopt_secret" => {
             text.split_whitespace().count() == 6 || text.len() == 256
         }
+        "message_template" | "wallet_message" => text.starts_with("Sign in to URnetwork\n"),
+        "wallet_signature" => text.len() == 88,
+        "auth_jwt" => text.len() > 26,
         "referral_code" => text.len() == 6,
         "network_name" | "associated_network_name" | "name" => is_made_up_name(text),
         _ => false,

@@ -54,4 +54,6 @@ const INVALID_CREDENTIALS: &str = "Invalid login credentials.";
 const PASSWORD_TOO_SHORT: &str = "Password is too short.";
 
 #[cfg(test)]
+mod outside_tests;
+#[cfg(test)]
 mod tests;

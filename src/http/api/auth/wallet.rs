@@ -26,8 +26,7 @@ pub struct WalletAuth {
     /// `solana`, which it is without, too.
     blockchain: String,
     /// Of older apps; not looked at.
-    #[serde(skip_serializing)]
-    #[schema(write_only)]
+    #[serde(skip_serializing_if = "String::is_empty")]
     wallet_nonce: String,
 }
 

@@ -66,7 +66,6 @@ pub struct Needs {
     /// A picture of what happens.
     visualize: bool,
     /// In their own words; cut at 16 KiB.
-    #[serde(skip_serializing)]
     other: String,
 }
 
@@ -90,10 +89,11 @@ pub async fn send_feedback(
     State(state): State<ApiState>,
     Session(caller): Session,
     ApiOrigin(origin): ApiOrigin,
-    Body(args): Body<SendFeedbackArgs>,
+    Body(mut args): Body<SendFeedbackArgs>,
 ) -> ApiResult<SendFeedbackResult> {
+    let text = std::mem::take(&mut args.needs.other);
     let (uses, needs) = (ticked(&args.uses), ticked(&args.needs));
-    let feedback = Feedback { uses, needs, text: args.needs.other, star_count: args.star_count };
+    let feedback = Feedback { uses, needs, text, star_count: args.star_count };
     let feedback_id = state.accounts.send_feedback(&origin, &caller, feedback).await?;
     Ok(Json(SendFeedbackResult { feedback_id }))
 }
