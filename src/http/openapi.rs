@@ -57,7 +57,7 @@ pub const PUBLIC: &[&str] = &[
     "POST /apple/notification",
 ];
 
-/// The schema of bytes that are no JSON.
+/// Bytes that are no JSON.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 pub struct Bytes(#[allow(dead_code)] Vec<u8>);

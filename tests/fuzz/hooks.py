@@ -1,6 +1,10 @@
-"""What schemathesis does to the document before it tests: an answer may hold nothing that is not declared.
+"""What schemathesis does to the document before it tests.
 
-The document leaves its objects open, because clients must bear members of later versions; this server has no excuse.
+An answer may hold nothing that is not declared: the document leaves its objects open, because clients must bear members
+of later versions, but this server has no excuse.
+
+A request may leave out anything: what the document calls required is what makes sense, while the server takes no body,
+`null` and absent members for empty ones and refuses them by name, often with status 200.
 """
 
 import schemathesis
@@ -30,16 +34,35 @@ def reachable(value, schemas):
     return seen
 
 
+def or_null(schema):
+    """The same schema, which also takes `null`."""
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return schema | {"type": [kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if "$ref" in schema else schema
+
+
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
     schemas = raw_schema["components"]["schemas"]
     operations = [operation for item in raw_schema["paths"].values() for operation in item.values()]
-    # What requests share stays open: unknown members of a body are ignored on purpose.
-    closed = reachable([operation["responses"] for operation in operations], schemas)
-    closed -= reachable([operation.get("requestBody", {}) for operation in operations], schemas)
+    bodies = [operation["requestBody"] for operation in operations if "requestBody" in operation]
+    answered = reachable([operation["responses"] for operation in operations], schemas)
+    asked = reachable(bodies, schemas)
+
     merged = {name for schema in schemas.values() for part in schema.get("allOf", []) for name in names_below(part)}
-    for name in closed - merged:
+    for name in answered - asked - merged:
         schema = schemas[name]
         is_map = "additionalProperties" in schema
         if "allOf" in schema or (schema.get("type") == "object" and not is_map):
             schema["unevaluatedProperties"] = False
+
+    for name in asked - answered:
+        schema = schemas[name]
+        if "properties" in schema:
+            schema.pop("required", None)
+            schema["properties"] = {key: or_null(member) for key, member in schema["properties"].items()}
+    for body in bodies:
+        body["required"] = False
+        for content in body["content"].values():
+            content["schema"] = or_null(content["schema"])

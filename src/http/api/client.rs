@@ -55,7 +55,6 @@ struct AuthClientArgs {
     /// Principal of the new client; that of the caller's token when absent.
     principal: String,
     /// Not supported; any value is refused.
-    #[schema(value_type = Option<Object>)]
     proxy_config: Option<serde_json::Value>,
 }
 

@@ -45,7 +45,7 @@ impl UploadLogResult {
     tag = "account",
     security(("bearer" = [])),
     params(("feedbackId" = RecordId, Path, description = "The feedback it belongs to.")),
-    request_body(content = Option<crate::http::openapi::Bytes>, content_type = "application/octet-stream"),
+    request_body(content = crate::http::openapi::Bytes, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = UploadLogResult),
         (status = 403, body = crate::http::error::ErrorResult, description = "The feedback of another network."),
