@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 pub const SHOP_CUSTOMERS: Table<NetworkId, Customer> = Table::new(274, "shop_customers");
 
 /// Purchases by what the shop may call them later, in a refund.
-pub const PURCHASE_REFERENCES: Table<String, PurchaseKey> = Table::new(275, "purchase_references");
+pub const PURCHASE_REFERENCES: Table<String, PurchaseKeys> = Table::new(275, "purchase_references");
 
 /// A customer of the shop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +25,13 @@ pub struct Customer {
 }
 json_record!(Customer, 1);
 
-/// A purchase by its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PurchaseKey {
-    /// The key.
-    pub key: String,
+/// The purchases that were paid together, such as the lines of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseKeys {
+    /// Their keys.
+    pub keys: Vec<String>,
 }
-json_record!(PurchaseKey, 1);
+json_record!(PurchaseKeys, 1);
 
 /// The shop could not be asked; the cause is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,7 +186,11 @@ impl Operation for PutReferences<'_> {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
         for reference in self.references {
-            tx.put(&PURCHASE_REFERENCES, reference, &PurchaseKey { key: self.key.into() })?;
+            let mut purchases = tx.get(&PURCHASE_REFERENCES, reference)?.unwrap_or_default();
+            if !purchases.keys.iter().any(|key| key == self.key) {
+                purchases.keys.push(self.key.into());
+                tx.put(&PURCHASE_REFERENCES, reference, &purchases)?;
+            }
         }
         Ok(())
     }
@@ -201,8 +205,9 @@ impl Operation for FindPurchases<'_> {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, DomainError> {
         let mut keys = Vec::new();
         for reference in self.0 {
-            keys.extend(tx.get(&PURCHASE_REFERENCES, reference)?.map(|found| found.key));
+            keys.extend(tx.get(&PURCHASE_REFERENCES, reference)?.unwrap_or_default().keys);
         }
+        keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }

