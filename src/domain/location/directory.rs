@@ -89,7 +89,7 @@ impl Names {
     pub fn find(&self, query: &str, limit: usize) -> Vec<Hit> {
         let mut matches: Vec<(Match, LocationId, &NameIndex)> = Vec::new();
         for index in &self.0 {
-            let found = index.find(query, limit).into_iter();
+            let found = index.find(query, limit, BEST).into_iter();
             matches.extend(found.map(|found| (found, index.id(found.target), &**index)));
         }
         let exact = matches.iter().filter(|(found, ..)| found.distance == 0).count();

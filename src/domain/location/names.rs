@@ -3,6 +3,12 @@
 //! Each name is indexed from every start of a word. All these texts lie sorted, so that they form a tree of prefixes; a
 //! search walks it with one row of the edit distance (Levenshtein, byte by byte) for each letter, and leaves a branch
 //! as soon as no continuation can come close enough. Of a text every prefix of [`MIN_PREFIX`] letters or more counts.
+//!
+//! Two edits away from three letters lies nearly everything. So a search allows none at first, then one more at a time,
+//! until it has found enough.
+
+use std::cmp::Reverse;
+use std::ops::Range;
 
 use super::group::{GROUPS, Group};
 use super::place::{LocationType, Place};
@@ -48,15 +54,31 @@ pub struct NameIndex {
     targets: Vec<Target>,
     ids: Vec<LocationId>,
     texts: Vec<Text>,
+    /// Bytes that each text has in common with the one before it.
+    common: Vec<usize>,
+    /// Whose names the texts are, or the ends of whose names, in the order of the texts.
+    owners: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Text {
     text: Box<[u8]>,
-    /// Bytes it has in common with the text before it.
-    common: usize,
-    /// Whose name it is, or the end of whose name.
-    owners: Vec<u32>,
+    /// Where its owners begin.
+    owners: usize,
+}
+
+/// How well a target fits, the smaller the better: distance, then agreement.
+type Fit = (usize, Reverse<usize>);
+
+/// Of a target that was not found.
+const NONE: Fit = (usize::MAX, Reverse(0));
+
+/// What a search has found so far.
+struct Found<'q> {
+    query: &'q [u8],
+    fits: Vec<Fit>,
+    /// Those that fit.
+    targets: Vec<u32>,
 }
 
 impl NameIndex {
@@ -78,18 +100,16 @@ impl NameIndex {
         }
         pairs.sort_unstable();
         pairs.dedup();
-        let mut texts: Vec<Text> = Vec::new();
+        let mut index = Self { ids: targets.iter().map(Target::id).collect(), targets, ..Self::default() };
         for (text, owner) in pairs {
-            match texts.last_mut() {
-                Some(last) if last.text == text => last.owners.push(owner),
-                last => {
-                    let common = last.map_or(0, |last| agreement(&last.text, &text));
-                    texts.push(Text { text, common, owners: vec![owner] });
-                }
+            let last = index.texts.last().map_or(&[][..], |last| &last.text);
+            if index.texts.is_empty() || *last != *text {
+                index.common.push(agreement(last, &text));
+                index.texts.push(Text { text, owners: index.owners.len() });
             }
+            index.owners.push(owner);
         }
-        let ids = targets.iter().map(Target::id).collect();
-        Self { targets, ids, texts }
+        index
     }
 
     /// How many places and groups there are.
@@ -112,26 +132,61 @@ impl NameIndex {
         &self.targets
     }
 
-    /// Everything with a name at most `limit` edits away from a normalised query. A query shorter than [`MIN_PREFIX`]
-    /// finds only what is called exactly so, such as a country by its code.
-    pub fn find(&self, query: &str, limit: usize) -> Vec<Match> {
+    /// What has a name at most `limit` edits away from a normalised query: everything, or as soon as it is `enough`,
+    /// everything that is not farther away. A query shorter than [`MIN_PREFIX`] finds only what is called exactly so,
+    /// such as a country by its code.
+    pub fn find(&self, query: &str, limit: usize, enough: usize) -> Vec<Match> {
         let query = query.as_bytes();
-        let mut best = vec![None; self.targets.len()];
+        let mut found = Found { query, fits: vec![NONE; self.targets.len()], targets: Vec::new() };
         if query.len() < MIN_PREFIX {
             if let Ok(at) = self.texts.binary_search_by(|text| (*text.text).cmp(query)) {
-                note(&mut best, &self.texts[at..=at], 0, query);
+                self.note(&mut found, at..at + 1, 0);
             }
         } else {
-            self.walk(query, limit, |texts, distance| note(&mut best, texts, distance, query));
+            for limit in 0..=limit {
+                self.walk(query, limit, |texts, distance| {
+                    // Nearer ones are known already.
+                    if distance == limit {
+                        self.note(&mut found, texts, distance);
+                    }
+                });
+                if found.targets.len() >= enough {
+                    break;
+                }
+            }
         }
-        let found = best.into_iter().enumerate();
-        found
-            .filter_map(|(target, best)| best.map(|(distance, agreement)| Match { target, distance, agreement }))
-            .collect()
+        let targets = found.targets.into_iter().map(|target| target as usize);
+        let matches = targets.map(|target| {
+            let (distance, Reverse(agreement)) = found.fits[target];
+            Match { target, distance, agreement }
+        });
+        matches.collect()
+    }
+
+    /// Adds the owners of neighbouring texts.
+    fn note(&self, found: &mut Found<'_>, texts: Range<usize>, distance: usize) {
+        let mut agreed = agreement(&self.texts[texts.start].text, found.query);
+        for at in texts.clone() {
+            // Neighbours that differ before or behind the place where the last one left the query need no second look.
+            let common = if at == texts.start { usize::MAX } else { self.common[at] };
+            if common == agreed {
+                agreed += agreement(&self.texts[at].text[agreed..], &found.query[agreed..]);
+            } else {
+                agreed = agreed.min(common);
+            }
+            let end = self.texts.get(at + 1).map_or(self.owners.len(), |next| next.owners);
+            for owner in &self.owners[self.texts[at].owners..end] {
+                let fit = &mut found.fits[*owner as usize];
+                if *fit == NONE {
+                    found.targets.push(*owner);
+                }
+                *fit = (*fit).min((distance, Reverse(agreed)));
+            }
+        }
     }
 
     /// Calls `found` with neighbouring texts that have a prefix in common, and its distance.
-    fn walk(&self, query: &[u8], limit: usize, mut found: impl FnMut(&[Text], usize)) {
+    fn walk(&self, query: &[u8], limit: usize, mut found: impl FnMut(Range<usize>, usize)) {
         let deepest = query.len() + limit;
         // Row `d`: the distances from the first `d` bytes of the text to each beginning of the query; and the smallest
         // distance from any prefix so far to the whole query.
@@ -142,8 +197,8 @@ impl NameIndex {
         }
         let mut best = vec![usize::MAX; deepest + 1];
         let (mut at, mut known) = (0, 0);
-        while let Some(Text { text, common, .. }) = self.texts.get(at) {
-            let mut depth = known.min(*common);
+        while let Some(Text { text, .. }) = self.texts.get(at) {
+            let mut depth = known.min(self.common[at]);
             let mut is_hopeless = false;
             while depth < text.len() && depth < deepest && !is_hopeless {
                 let (before, row) = rows[depth * width..(depth + 2) * width].split_at_mut(width);
@@ -157,12 +212,12 @@ impl NameIndex {
             // What follows and agrees up to here ends the same way; but a text that ended stands for itself.
             let mut end = at + 1;
             if depth < text.len() || is_hopeless || depth == deepest {
-                while self.texts.get(end).is_some_and(|next| next.common >= depth) {
+                while self.common.get(end).is_some_and(|common| *common >= depth) {
                     end += 1;
                 }
             }
             if best[depth] <= limit {
-                found(&self.texts[at..end], best[depth]);
+                found(at..end, best[depth]);
             }
             at = end;
         }
@@ -179,18 +234,6 @@ fn next_row(before: &[usize], row: &mut [usize], byte: u8, query: &[u8]) -> usiz
         nearest = nearest.min(row[at + 1]);
     }
     nearest
-}
-
-fn note(best: &mut [Option<(usize, usize)>], texts: &[Text], distance: usize, query: &[u8]) {
-    for text in texts {
-        let agreement = agreement(&text.text, query);
-        for owner in &text.owners {
-            let best = &mut best[*owner as usize];
-            if best.is_none_or(|(known, agreed)| (distance, agreed) < (known, agreement)) {
-                *best = Some((distance, agreement));
-            }
-        }
-    }
 }
 
 fn agreement(a: &[u8], b: &[u8]) -> usize {

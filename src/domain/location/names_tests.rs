@@ -24,7 +24,7 @@ fn cities() -> NameIndex {
 fn found(index: &NameIndex, query: &str) -> Vec<(String, usize)> {
     let name = |place: &Place| if place.city.is_empty() { place.country.clone() } else { place.city.clone() };
     let mut found: Vec<_> = index
-        .find(&normalise_query(query), 2)
+        .find(&normalise_query(query), 2, usize::MAX)
         .into_iter()
         .map(|found| match &index.targets()[found.target] {
             Target::Place(_, place) => (name(place), found.distance),
@@ -60,7 +60,7 @@ fn two_letters_match_exactly_only() {
 
 #[test]
 fn names_that_agree_longer_are_known_as_such() {
-    let hits = cities().find("san frx", 2);
+    let hits = cities().find("san frx", 2, usize::MAX);
     let best = hits.iter().filter(|hit| hit.distance == 1).map(|hit| hit.agreement).max();
     assert_eq!(best, Some(6));
 }
@@ -87,20 +87,21 @@ fn levenshtein(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// What the index should find, looked for in the plainest way.
-fn expected(targets: &[Target], query: &str, limit: usize) -> Vec<(LocationId, usize)> {
+fn expected(targets: &[Target], query: &str, limit: usize) -> Vec<(LocationId, usize, usize)> {
     let mut expected = Vec::new();
     for target in targets {
-        let mut best = usize::MAX;
+        let mut best = NONE;
         for name in names(target).iter().map(|name| normalise(name)) {
             let starts = std::iter::once(0).chain(name.match_indices(' ').map(|(at, _)| at + 1));
             for text in starts.map(|at| &name.as_bytes()[at..]) {
                 for length in MIN_PREFIX..=text.len() {
-                    best = best.min(levenshtein(query.as_bytes(), &text[..length]));
+                    let distance = levenshtein(query.as_bytes(), &text[..length]);
+                    best = best.min((distance, Reverse(agreement(text, query.as_bytes()))));
                 }
             }
         }
-        if best <= limit {
-            expected.push((target.id(), best));
+        if best.0 <= limit {
+            expected.push((target.id(), best.0, best.1.0));
         }
     }
     expected.sort();
@@ -113,11 +114,22 @@ proptest! {
         names in proptest::collection::vec("[ab]{1,4}( [ab]{1,4}){0,2}", 1..12),
         query in "[ab]{3,6}( [ab]{1,3})?",
         limit in 0usize..=4,
+        enough in 0usize..12,
     ) {
         let index = NameIndex::new(names.iter().map(|name| place("de", "ba", name)), true);
-        let id = |found: &Match| index.targets()[found.target].id();
-        let mut hits: Vec<_> = index.find(&query, limit).iter().map(|found| (id(found), found.distance)).collect();
-        hits.sort();
-        prop_assert_eq!(hits, expected(index.targets(), &query, limit));
+        let found = |enough| {
+            let hits = index.find(&query, limit, enough).into_iter();
+            let mut hits: Vec<_> = hits.map(|hit| (index.targets()[hit.target].id(), hit.distance, hit.agreement)).collect();
+            hits.sort();
+            hits
+        };
+        let mut all = expected(index.targets(), &query, limit);
+        prop_assert_eq!(found(usize::MAX), all.clone());
+        // A search that ends early has left out only what is farther away than anything it found.
+        let some = found(enough);
+        prop_assert!(some.len() >= enough.min(all.len()));
+        let farthest = some.iter().map(|(_, distance, _)| *distance).max();
+        all.retain(|(_, distance, _)| Some(*distance) <= farthest);
+        prop_assert_eq!(some, all);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::known::{KnownPlace, KnownPlaces};
 use super::pool::{Pool, Position, Slot, Weights};
 use super::rank::{Health, Rank, RankMode, rank};
 use crate::domain::address_bucket::AddressBucket;
@@ -83,17 +84,6 @@ struct Entry {
     positions: Option<[Position; POOLS]>,
 }
 
-/// A place with providers that everyone may use.
-#[derive(Debug)]
-pub struct KnownPlace {
-    /// The place.
-    pub place: Place,
-    /// What it lies in, itself included, country first.
-    pub level_ids: Vec<LocationId>,
-    /// Who is there.
-    pub providers: Pool,
-}
-
 /// Everything known of candidates.
 #[derive(Debug, Default)]
 pub struct Candidates {
@@ -103,7 +93,7 @@ pub struct Candidates {
     /// Candidates that are not offered yet, by the time they will be.
     waiting: BTreeSet<(Timestamp, Slot)>,
     public: Pool,
-    places: HashMap<LocationId, KnownPlace>,
+    places: KnownPlaces,
     /// Offered candidates that only their network may use.
     private: HashMap<NetworkId, Pool>,
     seen_places: HashSet<LocationId>,
@@ -145,12 +135,12 @@ impl Candidates {
 
     /// A place with providers that all may use.
     pub fn place(&self, id: LocationId) -> Option<&KnownPlace> {
-        self.places.get(&id)
+        self.places.get(id)
     }
 
     /// Places with providers that all may use.
     pub fn places(&self) -> impl Iterator<Item = (LocationId, &KnownPlace)> {
-        self.places.iter().map(|(id, known)| (*id, known))
+        self.places.iter()
     }
 
     /// Those whom only their own network may use.
@@ -235,6 +225,9 @@ impl Candidates {
             }
             if let Some(entry) = self.entries[slot as usize].as_mut() {
                 entry.positions = Some(positions);
+                if entry.candidate.is_public {
+                    self.places.reorder(&entry.candidate.place_ids, 1);
+                }
             }
         }
     }
@@ -252,14 +245,12 @@ impl Candidates {
     /// Makes sure that a place and what it lies in have pools, and are known by name.
     fn note_places(&mut self, place: &Place, is_public: bool) {
         let levels = place.levels();
-        for (at, (id, place)) in levels.iter().enumerate() {
-            if is_public && !self.places.contains_key(id) {
-                let level_ids = levels[..=at].iter().map(|(id, _)| *id).collect();
-                let known = KnownPlace { place: place.clone(), level_ids, providers: Pool::default() };
-                self.places.insert(*id, known);
-            }
-            if self.seen_places.len() < PLACES_MAX && self.seen_places.insert(*id) {
-                self.fresh_places.push(place.clone());
+        if is_public {
+            self.places.note(&levels);
+        }
+        for (id, place) in levels {
+            if self.seen_places.len() < PLACES_MAX && self.seen_places.insert(id) {
+                self.fresh_places.push(place);
             }
         }
     }
@@ -280,6 +271,9 @@ impl Candidates {
                 self.forget_pool(key);
             }
         }
+        if candidate.is_public {
+            self.places.reorder(&candidate.place_ids, -1);
+        }
     }
 
     fn pools_of(&self, slot: Slot) -> Vec<PoolKey> {
@@ -290,10 +284,7 @@ impl Candidates {
         match key {
             PoolKey::Public => &mut self.public,
             PoolKey::Private(network_id) => self.private.entry(network_id).or_default(),
-            PoolKey::Place(id) => {
-                let known = self.places.get_mut(&id).expect("a place is noted before its pool is used");
-                &mut known.providers
-            }
+            PoolKey::Place(id) => self.places.pool(id),
         }
     }
 
@@ -301,7 +292,7 @@ impl Candidates {
         match key {
             PoolKey::Public => self.public = Pool::default(),
             PoolKey::Private(network_id) => drop(self.private.remove(&network_id)),
-            PoolKey::Place(id) => drop(self.places.remove(&id)),
+            PoolKey::Place(id) => self.places.remove(id),
         }
     }
 }

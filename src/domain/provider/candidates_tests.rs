@@ -1,7 +1,10 @@
+use std::cmp::Reverse;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::location::geoip::NetworkKind;
+use crate::domain::location::place::LocationType;
 use crate::domain::provider::pool::Weighting;
 use crate::domain::provider::rank::Reliability;
 use crate::domain::testing::id;
@@ -58,6 +61,17 @@ proptest! {
             let pool = &candidates.place(place).unwrap().providers;
             let inside = expected(&|candidate| candidate.is_public && candidate.place_ids.contains(&place));
             prop_assert_eq!(members(&candidates, pool), inside);
+        }
+        for (around, known) in candidates.places() {
+            let largest = |kind: LocationType| {
+                let inside = candidates.places().filter(|(id, other)| {
+                    *id != around && other.level_ids.contains(&around) && other.place.location_type() == kind
+                });
+                let counted: BTreeSet<_> = inside.map(|(id, other)| (Reverse(other.providers.len()), id)).collect();
+                counted.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(known.regions().collect::<Vec<_>>(), largest(LocationType::Region));
+            prop_assert_eq!(known.cities().collect::<Vec<_>>(), largest(LocationType::City));
         }
     }
 }

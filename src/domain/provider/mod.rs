@@ -15,6 +15,7 @@ pub mod histories;
 pub mod history;
 pub mod index;
 pub mod interest;
+pub mod known;
 pub mod measure;
 pub mod places;
 pub mod pool;

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::candidates::{Candidates, KnownPlace};
+use super::candidates::Candidates;
 use super::index::{Asker, ProviderIndex};
+use super::known::KnownPlace;
 use crate::domain::location::directory::{Hit, Names};
 use crate::domain::location::group::{self, Group};
 use crate::domain::location::names::Target;
@@ -88,23 +89,26 @@ impl FindPlaces<'_> {
     /// As [`FindPlaces::with_providers`], of hits and candidates that are at hand.
     pub fn pick(&self, hits: &[Hit], candidates: &Candidates, stable_weight: f64) -> FoundPlaces {
         let view = View::new(candidates, stable_weight, self.asker);
-        let mut distances: HashMap<LocationId, usize> = HashMap::new();
-        let mut order = Vec::new();
-        let mut add = |id: LocationId, distance: usize| {
-            distances.entry(id).or_insert_with(|| {
-                order.push(id);
-                distance
-            });
-        };
         let found: Vec<_> = hits.iter().filter(|hit| view.has(hit.target.id())).collect();
+        let mut seen: HashSet<LocationId> = HashSet::with_capacity(2 * found.len());
+        let mut places = Vec::with_capacity(2 * found.len());
+        let mut add = |id: LocationId, distance: usize| {
+            if seen.insert(id) {
+                places.extend(view.list(id, distance));
+            }
+        };
         found.iter().for_each(|hit| add(hit.target.id(), hit.distance));
-        for hit in &found {
-            if let Target::Place(id, place) = &hit.target {
-                view.levels(*id, place).into_iter().for_each(|id| add(id, ALONG));
+        for hit in found {
+            let Target::Place(id, place) = &hit.target else { continue };
+            match candidates.place(*id) {
+                // What is known need not be derived again.
+                Some(known) => {
+                    known.level_ids.iter().for_each(|id| add(*id, ALONG));
+                    largest(known).for_each(|id| add(id, ALONG));
+                }
+                None => place.levels().into_iter().for_each(|(id, _)| add(id, ALONG)),
             }
         }
-        view.children(&found).into_iter().for_each(|id| add(id, ALONG));
-        let places = order.into_iter().filter_map(|id| view.list(id, distances[&id])).collect();
         FoundPlaces { places, groups: Vec::new() }
     }
 
@@ -185,14 +189,6 @@ impl<'c> View<'c> {
         self.candidates.place(id).is_some() || self.private.contains_key(&id)
     }
 
-    /// The ids of a place and of what it lies in. Known ones need not be derived again.
-    fn levels(&self, id: LocationId, place: &Place) -> Vec<LocationId> {
-        match self.candidates.place(id) {
-            Some(known) => known.level_ids.clone(),
-            None => place.levels().into_iter().map(|(id, _)| id).collect(),
-        }
-    }
-
     /// A place with providers.
     fn list(&self, id: LocationId, match_distance: usize) -> Option<ListedPlace> {
         let place = match (self.candidates.place(id), self.private.get(&id)) {
@@ -204,48 +200,28 @@ impl<'c> View<'c> {
     }
 
     fn describe(&self, id: LocationId, place: &Place, match_distance: usize) -> ListedPlace {
-        let public = self.candidates.place(id).map(|known| &known.providers);
+        let public = self.candidates.place(id);
         let private_count = self.private.get(&id).map_or(0, |(_, count)| *count);
         ListedPlace {
             location_id: id,
-            provider_count: public.map_or(0, |pool| pool.len()) + private_count,
+            provider_count: public.map_or(0, |known| known.providers.len()) + private_count,
             match_distance,
-            is_stable: public.is_some_and(|pool| pool.stable_weight() >= self.stable_weight),
-            has_strong_privacy: group::has_strong_privacy(place),
+            is_stable: public.is_some_and(|known| known.providers.stable_weight() >= self.stable_weight),
+            has_strong_privacy: public
+                .map_or_else(|| group::has_strong_privacy(place), |known| known.has_strong_privacy),
             place: place.clone(),
         }
     }
+}
 
-    /// The places with the most providers inside the regions and countries that were found.
-    fn children(&self, found: &[&Hit]) -> Vec<LocationId> {
-        let mut inside: HashMap<(LocationId, LocationType), Vec<(usize, LocationId)>> = HashMap::new();
-        for hit in found {
-            let Target::Place(id, place) = &hit.target else { continue };
-            let kinds: &[LocationType] = match place.location_type() {
-                LocationType::City => &[],
-                LocationType::Region => &[LocationType::City],
-                LocationType::Country => &[LocationType::City, LocationType::Region],
-            };
-            kinds.iter().for_each(|kind| drop(inside.insert((*id, *kind), Vec::new())));
-        }
-        if inside.is_empty() {
-            return Vec::new();
-        }
-        for (id, KnownPlace { place, level_ids, providers }) in self.candidates.places() {
-            for around in level_ids {
-                if let Some(children) = inside.get_mut(&(*around, place.location_type())).filter(|_| *around != id) {
-                    children.push((providers.len(), id));
-                }
-            }
-        }
-        let largest = inside.into_iter().flat_map(|((around, _), mut children)| {
-            let is_country = self.candidates.place(around).is_some_and(|known| known.level_ids.len() == 1);
-            children.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-            children.truncate(if is_country { COUNTRY_PLACES } else { REGION_CITIES });
-            children.into_iter().map(|(_, id)| id)
-        });
-        largest.collect()
-    }
+/// The places with the most providers inside a region or a country.
+fn largest(known: &KnownPlace) -> impl Iterator<Item = LocationId> {
+    let (regions, cities) = match known.place.location_type() {
+        LocationType::City => (0, 0),
+        LocationType::Region => (0, REGION_CITIES),
+        LocationType::Country => (COUNTRY_PLACES, COUNTRY_PLACES),
+    };
+    known.regions().take(regions).chain(known.cities().take(cities))
 }
 
 /// A region with providers, on a map.
