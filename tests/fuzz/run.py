@@ -173,6 +173,8 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     for old in WORK.glob("*.xml"):
         old.unlink()
+    # What an earlier run found would be tried first.
+    shutil.rmtree(WORK / ".schemathesis", ignore_errors=True)
     programs = install()
     subprocess.run(["cargo", "build", "--locked", "--bin", "warren"], cwd=ROOT, check=True)
     failures, operations, total = [], {}, 0
@@ -201,7 +203,7 @@ def main():
                     name = f"{role}{path.replace('/', '-')}"
                     run(name, token, [f"--include-path={path}"], arguments.max_examples, 1)
         except subprocess.TimeoutExpired:
-            failures.append(f"the pass hung that began last, and the others were left out: no end after {PASS_TIMEOUT} s")
+            failures.append(f"the last pass hung, the rest was left out: no end after {PASS_TIMEOUT} s")
         except (OSError, ValueError) as error:
             failures.append(f"a request that must succeed failed: {error}")
         finally:
