@@ -90,8 +90,11 @@ async fn network_create_says_what_is_wrong() {
         ),
         ("no_password", json!({"network_name": "valley-lab", "user_auth": "eve@hill.example", "password": null})),
         ("identity_taken", json!({"network_name": "valley-lab"})),
-        ("outside_proof", json!({"user_auth": null, "auth_jwt": "x.y.z", "auth_jwt_type": "google"})),
-        ("wallet", json!({"user_auth": null, "wallet_auth": {"wallet_address": "x"}})),
+        (
+            "outside_proof",
+            json!({"user_auth": null, "network_name": "spare-lab", "auth_jwt": "x.y.z", "auth_jwt_type": "google"}),
+        ),
+        ("wallet", json!({"user_auth": null, "network_name": "spare-lab", "wallet_auth": {"wallet_address": "x"}})),
     ];
     for (case, change) in cases {
         let mut body = sign_up();
