@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use warren::config::Config;
 
 use crate::support::{TestServer, get};
 
@@ -57,7 +58,7 @@ async fn a_refusal_that_needs_no_body_keeps_the_connection_for_a_body_that_comes
     let test = TestServer::start().await;
     let mut socket = TcpStream::connect(test.server.addresses().http).await.unwrap();
     socket.set_nodelay(true).unwrap();
-    for (path, status) in [("/nope", 404), ("/hello", 405), ("/network/find-providers2", 401)] {
+    for (path, status) in [("/nope", 404), ("/hello", 405), ("/network/remove-client", 401)] {
         let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n");
         socket.write_all(head.as_bytes()).await.unwrap();
         // The server has the head before the body leaves.
@@ -76,6 +77,9 @@ async fn a_body_that_is_far_too_long_is_refused_and_ends_the_connection() {
     let test = TestServer::start().await;
     let mut socket = TcpStream::connect(test.server.addresses().http).await.unwrap();
     socket.write_all(b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n").await.unwrap();
+    // As much as makes it too long, and no more.
+    let limit = Config::default().http.body_limit.0 as usize;
+    socket.write_all(&vec![b' '; limit + 1]).await.unwrap();
     let answer = read_answer(&mut socket).await;
     assert!(answer.starts_with("http/1.1 413 ") && answer.contains("connection: close"), "{answer}");
 }

@@ -189,9 +189,13 @@ struct PayoutWalletResult {
     security(("bearer" = [])),
     responses((status = 200, body = PayoutWalletResult))
 )]
-async fn payout_wallet(State(state): State<ApiState>, Session(caller): Session) -> ApiResult<PayoutWalletResult> {
+async fn payout_wallet(
+    State(state): State<ApiState>,
+    Session(caller): Session,
+) -> Result<axum::Json<PayoutWalletResult>, ApiError> {
     let wallet_id = state.service.read(&ReadPayoutWallet { network_id: caller.network_id })?;
-    Ok(Json(PayoutWalletResult { wallet_id }))
+    // Its `null` says that there is none.
+    Ok(axum::Json(PayoutWalletResult { wallet_id }))
 }
 
 /// The wallet to be paid at.

@@ -108,6 +108,8 @@ fn is_secret(key: &str, text: &str) -> bool {
         | "encryption_key"
         | "session_id"
         | "checkout_url" => text.len() >= 26,
+        // A balance code as a receipt.
+        "purchase_token" | "signed_transaction" => text.len() == 26,
         "seedphrase" => text.split(' ').count() == 24,
         "code" | "share_code" | "adopt_code" | "adopt_secret" => {
             text.split_whitespace().count() == 6 || text.len() == 256
