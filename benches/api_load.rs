@@ -100,23 +100,28 @@ async fn routes(time: Duration) {
     }
     // They are offered once they have been there for a while.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let (caller, _, _) = &providers[0];
-    let find = r#"{"specs":[{"best_available":true}],"count":10}"#;
-    let renew = format!(r#"{{"client_id":"{}","description":"a client of the bench","device_spec":""}}"#, caller.id);
+    // Each connection calls as a client of its own.
+    let requests = |method: &str, path: &str, body: &dyn Fn(&Party) -> String| -> Vec<Vec<u8>> {
+        providers.iter().map(|(party, _, _)| request(method, path, &party.token, &body(party))).collect()
+    };
+    let renew = |party: &Party| format!(r#"{{"client_id":"{}","description":"a client of the bench"}}"#, party.id);
+    let find = |_: &Party| r#"{"specs":[{"best_available":true}],"count":10}"#.to_owned();
     let calls = [
-        ("GET /hello", request("GET", "/hello", &caller.token, "")),
-        ("auth-client", request("POST", "/network/auth-client", &caller.token, &renew)),
-        ("find-providers2", request("POST", "/network/find-providers2", &caller.token, find)),
+        ("GET /hello", requests("GET", "/hello", &|_| String::new())),
+        ("auth-client", requests("POST", "/network/auth-client", &renew)),
+        ("find-providers2", requests("POST", "/network/find-providers2", &find)),
     ];
-    for (what, request) in calls {
-        let request = Arc::new(request);
+    let mut connection = Connection::new(TcpStream::connect(server.address("http")).await.unwrap());
+    assert!(connection.call(&calls[2].1[0]).await.contains("client_id"), "no provider is found");
+    for (what, requests) in calls {
+        let requests = Arc::new(requests);
         let mut runs = Vec::new();
         for _ in 0..RUNS {
-            let request = Arc::clone(&request);
-            let run = load(&server, CONNECTIONS, time, move |mut connection, _| {
-                let request = Arc::clone(&request);
+            let requests = Arc::clone(&requests);
+            let run = load(&server, CONNECTIONS, time, move |mut connection, at| {
+                let requests = Arc::clone(&requests);
                 async move {
-                    connection.call(&request).await;
+                    connection.call(&requests[at % requests.len()]).await;
                     connection
                 }
             });
