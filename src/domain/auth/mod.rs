@@ -59,7 +59,7 @@ impl Accounts {
         let hasher = PasswordHasher::new(settings, pepper);
         let attempts = attempts::Attempts::new(settings.attempt_limits);
         let services = sign_in_token::Services::new(settings, &key_sets);
-        Self { service, keys, hasher, attempts, challenges: wallet::Challenges::new(), services }
+        Self { service, keys, hasher, attempts, challenges: wallet::Challenges::default(), services }
     }
 
     /// Signs claims that an operation has put together, for instance those of a new client.

@@ -107,14 +107,16 @@ struct Used {
     order: VecDeque<(Timestamp, [u8; TAG_BYTES])>,
 }
 
-impl Challenges {
-    /// No challenges yet.
-    pub fn new() -> Self {
+/// No challenges yet, under a secret of its own.
+impl Default for Challenges {
+    fn default() -> Self {
         let mut secret = [0; 32];
         rand::rng().fill_bytes(&mut secret);
         Self { secret: hmac::Key::new(hmac::HMAC_SHA256, &secret), used: Mutex::default() }
     }
+}
 
+impl Challenges {
     /// A new challenge; given to an `address`, it counts for that one only.
     fn issue(&self, now: Timestamp, address: Option<&str>) -> Challenge {
         let timestamp = now.as_secs();
