@@ -9,6 +9,7 @@ mod model;
 mod money;
 mod payouts;
 mod reference;
+mod rules;
 mod streams;
 mod sweeper;
 mod votes;
