@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::wallet::WalletAuth;
+use super::wallet::{self, WalletAuth};
 use super::{INVALID_CREDENTIALS, INVALID_USER_AUTH, outside_proof};
 use crate::domain::auth::login::{LoginOutcome, LoginRequest, PasswordLoginOutcome};
 use crate::http::answer::Json;
@@ -23,6 +23,7 @@ pub struct LoginArgs {
     /// The service: `apple` or `google`.
     auth_jwt_type: String,
     /// Proof from a wallet.
+    #[serde(deserialize_with = "wallet::object")]
     wallet_auth: Option<WalletAuth>,
     /// The words that were shown when the network was made.
     seedphrase: String,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::outside_proof;
-use super::wallet::WalletAuth;
+use super::wallet::{self, WalletAuth};
 use crate::domain::auth::method_change::{AddMethodRequest, ChangeRefusal};
 use crate::http::answer::Json;
 use crate::http::error::{ApiResult, ErrorMessage};
@@ -25,6 +25,7 @@ pub struct AddAuthArgs {
     /// The service: `apple` or `google`.
     auth_jwt_type: String,
     /// Proof from a wallet.
+    #[serde(deserialize_with = "wallet::object")]
     wallet_auth: Option<WalletAuth>,
 }
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::login::VerificationRequired;
 use super::outside_proof;
-use super::wallet::WalletAuth;
+use super::wallet::{self, WalletAuth};
 use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome, CreateRefusal, CreatedNetwork};
 use crate::domain::account::delete::DeleteOwnNetwork;
 use crate::domain::account::name::CheckName;
@@ -50,6 +50,7 @@ pub struct NetworkCreateArgs {
     /// The service: `apple` or `google`.
     auth_jwt_type: String,
     /// Proof from a wallet.
+    #[serde(deserialize_with = "wallet::object")]
     wallet_auth: Option<WalletAuth>,
     /// Name of the network: 5 to 50 letters, digits or dashes.
     network_name: String,

@@ -1,7 +1,8 @@
 //! Challenges for wallets to sign. Where wallets do not sign in, these routes are as if they were not there.
 
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::auth::wallet::{LIFETIME, WalletProof};
@@ -10,18 +11,21 @@ use crate::http::error::ApiResult;
 use crate::http::extract::{ApiOrigin, Body};
 use crate::http::state::ApiState;
 
+/// Reads a proof that must be an object: the struct alone would take a list, too.
+pub fn object<'de, D: Deserializer<'de>>(input: D) -> Result<Option<WalletAuth>, D::Error> {
+    let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(input)?;
+    members.map(|members| serde_json::from_value(members.into())).transpose().map_err(D::Error::custom)
+}
+
 /// Proof from a wallet: a challenge, signed.
 #[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct WalletAuth {
     /// Address on the chain.
-    #[schema(required)]
     wallet_address: String,
     /// Base64 of the Ed25519 signature over the message.
-    #[schema(required)]
     wallet_signature: String,
     /// The `message_template` of the challenge, as it was signed.
-    #[schema(required)]
     wallet_message: String,
     /// `solana`, which it is without, too.
     blockchain: String,
@@ -86,7 +90,7 @@ pub struct WalletNonceResult {
     path = "/auth/wallet-challenge",
     tag = "auth",
     request_body = WalletChallengeArgs,
-    responses((status = 200, body = WalletChallengeResult))
+    responses((status = 200, body = WalletChallengeResult), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on."))
 )]
 pub async fn wallet_challenge(
     State(state): State<ApiState>,
@@ -107,7 +111,7 @@ pub async fn wallet_challenge(
     post,
     path = "/auth/wallet-nonce",
     tag = "auth",
-    responses((status = 200, body = WalletNonceResult))
+    responses((status = 200, body = WalletNonceResult), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on."))
 )]
 pub async fn wallet_nonce(State(state): State<ApiState>) -> ApiResult<WalletNonceResult> {
     Ok(Json(WalletNonceResult { nonce: state.accounts.wallet_nonce()? }))

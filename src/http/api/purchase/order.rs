@@ -78,7 +78,10 @@ async fn pay(
     path = "/pay/local/{order_id}",
     tag = "subscription",
     params(("order_id" = String, Path, description = "The order.")),
-    responses((status = 200, content_type = "text/html", body = String))
+    responses(
+        (status = 200, content_type = "text/html", body = String),
+        (status = 404, content_type = "text/html", body = String, description = "No such order.")
+    )
 )]
 async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let Some(order) = state.service.read(&ReadOrder { id: id.clone() })? else {

@@ -28,7 +28,7 @@ fn not_configured() -> ApiError {
 struct ReportResult {}
 
 /// Takes a report of Stripe, which signs it. Its body is JSON.
-#[utoipa::path(post, path = "/pay/stripe", tag = "subscription", responses((status = 200, body = ReportResult)))]
+#[utoipa::path(post, path = "/pay/stripe", tag = "subscription", responses((status = 200, body = ReportResult), (status = 400, body = crate::http::error::ErrorResult, description = "The report is not from there."), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on.")))]
 async fn stripe(State(state): State<ApiState>, headers: HeaderMap, RawBody(body): RawBody) -> ApiResult<ReportResult> {
     let checkout = state.shop.checkout().ok_or_else(not_configured)?;
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -51,7 +51,7 @@ struct AppleNotification {
 }
 
 /// Takes a notification of the App Store, which signs it. Its body is JSON.
-#[utoipa::path(post, path = "/apple/notification", tag = "subscription", responses((status = 200, body = ReportResult)))]
+#[utoipa::path(post, path = "/apple/notification", tag = "subscription", responses((status = 200, body = ReportResult), (status = 400, body = crate::http::error::ErrorResult, description = "The report is not from there."), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on.")))]
 async fn apple(State(state): State<ApiState>, RawBody(body): RawBody) -> ApiResult<ReportResult> {
     let payload = serde_json::from_slice::<AppleNotification>(&body).map(|body| body.signed_payload);
     let taken = state.shop.take_apple_notification(&payload.unwrap_or_default()).await?;
@@ -109,7 +109,7 @@ impl ChainTransaction {
 
 /// Takes payments on Solana, as the chain's watcher reports them with the configured `Authorization`. Its body is a
 /// JSON list.
-#[utoipa::path(post, path = "/pay/solana", tag = "subscription", responses((status = 200, body = ChainReportResult)))]
+#[utoipa::path(post, path = "/pay/solana", tag = "subscription", responses((status = 200, body = ChainReportResult), (status = 400, body = crate::http::error::ErrorResult, description = "The report cannot be read."), (status = 401, body = crate::http::error::ErrorResult, description = "The report is not from there."), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on.")))]
 async fn solana(
     State(state): State<ApiState>,
     headers: HeaderMap,

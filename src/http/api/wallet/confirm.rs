@@ -71,7 +71,7 @@ impl LocalChallengeResult {
     tag = "wallet",
     security(("bearer" = [])),
     params(("challenge_id" = String, Path, description = "The challenge.")),
-    responses((status = 200, body = LocalChallengeResult))
+    responses((status = 200, body = LocalChallengeResult), (status = 404, body = crate::http::error::ErrorResult, description = "No such challenge."))
 )]
 async fn challenge(
     State(state): State<ApiState>,
@@ -208,11 +208,13 @@ fn parse_form(body: &[u8]) -> Option<ConfirmArgs> {
     post,
     path = "/wallet/confirm",
     tag = "wallet",
-    responses((status = 200, content_type = "text/html", body = String))
+    responses(
+        (status = 200, content_type = "text/html", body = String),
+        (status = 400, content_type = "text/html", body = String, description = "The token or the form is wrong.")
+    )
 )]
 async fn confirm_form(State(state): State<ApiState>, RawBody(body): RawBody) -> Result<Response, ApiError> {
-    let ConfirmArgs { challenge_id, user_token } =
-        parse_form(&body).ok_or_else(|| ApiError::bad_request("The form cannot be read."))?;
+    let ConfirmArgs { challenge_id, user_token } = parse_form(&body).unwrap_or_default();
     let outcome = match challenge_id.trim().parse() {
         Ok(id) => {
             let user_token = user_token.trim().to_owned();
