@@ -19,6 +19,7 @@ use super::*;
 use crate::config::store::Store as StoreSettings;
 use crate::domain::stream::members::{LIFETIME, StreamWish};
 use crate::ids::BalanceId;
+use crate::store::StoreError;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::time::Timestamp;
@@ -100,7 +101,16 @@ impl Engine {
             drop(store.take());
             let cache = ByteSize::mib(4);
             let settings = StoreSettings { path: folder.path().join("data"), cache, ..StoreSettings::default() };
-            *store = Some(Arc::new(SledStore::open(&settings).unwrap()));
+            // The engine's own threads let go of the folder a moment after the last handle.
+            let opened =
+                std::iter::repeat_with(|| SledStore::open(&settings)).take(1000).find_map(|opened| match opened {
+                    Err(StoreError::InUse(_)) => {
+                        std::thread::sleep(Duration::from_millis(5));
+                        None
+                    }
+                    opened => Some(opened.unwrap()),
+                });
+            *store = Some(Arc::new(opened.expect("the folder stays in use")));
         }
     }
 }
