@@ -60,7 +60,7 @@ pub const PUBLIC: &[&str] = &[
 /// Bytes that are no JSON.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-pub struct Bytes(#[allow(dead_code)] Vec<u8>);
+pub struct Bytes(pub Vec<u8>);
 
 /// Groups in the order in which they are shown, and what each is for.
 const GROUPS: &[(&str, &str)] = &[
