@@ -18,6 +18,7 @@ use warren::domain::client::{CLIENTS, ClientRecord};
 use warren::domain::contract::Ledger;
 use warren::domain::effect::{Effect, EffectSink};
 use warren::domain::provide::{PROVIDE_SETS, ProvideSet};
+use warren::domain::seal::SealKey;
 use warren::domain::service::Service;
 use warren::ids::{ClientId, DeviceId, NetworkId};
 use warren::store::sled::SledStore;
@@ -80,7 +81,8 @@ async fn open(folder: &std::path::Path) -> Arc<Ledger> {
         }
     }
     let clock = Clock::system();
-    let service = Arc::new(Service::new(store.clone(), clock.clone(), config.clone(), Arc::new(NoEffects)));
+    let service =
+        Arc::new(Service::new(store.clone(), clock.clone(), config.clone(), SealKey::ephemeral(), Arc::new(NoEffects)));
     Ledger::open(service, store, clock, config).unwrap()
 }
 

@@ -14,6 +14,7 @@ use warren::domain::effect::{Effect, EffectSink};
 use warren::domain::location::geoip::Geography;
 use warren::domain::presence::Presence;
 use warren::domain::provider::index::ProviderIndex;
+use warren::domain::seal::SealKey;
 use warren::domain::service::Service;
 use warren::domain::stats::Stats;
 use warren::ids::{BalanceId, ClientId, ContractId, NetworkId};
@@ -77,7 +78,13 @@ impl Bench {
         config.store.path = folder.to_owned();
         let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.store).unwrap());
         let clock = Clock::system();
-        let service = Arc::new(Service::new(store.clone(), clock.clone(), Arc::new(config), Arc::new(NoEffects)));
+        let service = Arc::new(Service::new(
+            store.clone(),
+            clock.clone(),
+            Arc::new(config),
+            SealKey::ephemeral(),
+            Arc::new(NoEffects),
+        ));
         let presence = Presence::new(clock.clone());
         let geography = Geography::open(&GeoIp::default()).unwrap();
         let providers = ProviderIndex::new(service.clone(), presence.clone(), geography);

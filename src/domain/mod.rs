@@ -30,6 +30,7 @@ pub mod provide;
 pub mod provider;
 pub mod purchase;
 pub mod push;
+pub mod seal;
 pub mod secret_file;
 pub mod service;
 pub mod stats;

@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 
 use super::effect::Effect;
 use super::error::DomainError;
+use super::seal::SealKey;
 use crate::config::Config;
 use crate::ids::{Id, IdGenerator};
 use crate::store::StoreError;
@@ -27,6 +28,8 @@ pub struct Tx<'a> {
     pub now: Timestamp,
     /// Settings.
     pub config: &'a Config,
+    /// Hides what identifies people.
+    pub seal: &'a SealKey,
     /// Randomness from a cryptographic generator.
     pub rng: StdRng,
     pub(super) ids: &'a IdGenerator,

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::effect::{Effect, EffectSink};
 use super::error::DomainError;
 use super::operation::{Operation, Tx};
+use super::seal::SealKey;
 use crate::config::Config;
 use crate::ids::IdGenerator;
 use crate::store::transaction::Transaction;
@@ -23,14 +24,21 @@ pub struct Service {
     store: Arc<dyn Store>,
     clock: Clock,
     config: Arc<Config>,
+    seal: SealKey,
     ids: IdGenerator,
     effects: Arc<dyn EffectSink>,
 }
 
 impl Service {
-    /// A service over an open store.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, config: Arc<Config>, effects: Arc<dyn EffectSink>) -> Self {
-        Self { store, clock, config, ids: IdGenerator::new(), effects }
+    /// A service over an open store, whose identities are hidden under `seal`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        config: Arc<Config>,
+        seal: SealKey,
+        effects: Arc<dyn EffectSink>,
+    ) -> Self {
+        Self { store, clock, config, seal, ids: IdGenerator::new(), effects }
     }
 
     /// The clock that operations see.
@@ -84,6 +92,7 @@ impl Service {
         let mut tx = Tx {
             now: self.clock.now(),
             config: &self.config,
+            seal: &self.seal,
             rng: StdRng::from_rng(&mut rand::rng()),
             ids: &self.ids,
             transaction: Transaction::new(&*self.store),

@@ -9,6 +9,7 @@ use super::client::ClientRecord;
 use super::effect::{Effect, EffectSink};
 use super::error::DomainError;
 use super::operation::{Operation, Tx};
+use super::seal::SealKey;
 use super::service::Service;
 use crate::config::Config;
 use crate::ids::{DeviceId, Id, NetworkId};
@@ -49,7 +50,8 @@ impl TestDomain {
         let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
         let effects = Arc::new(Collector::default());
         let store = Arc::new(MemoryStore::new());
-        let service = Service::new(store.clone(), clock.clone(), Arc::new(config), effects.clone());
+        let service =
+            Service::new(store.clone(), clock.clone(), Arc::new(config), SealKey::ephemeral(), effects.clone());
         Self { service: Arc::new(service), store, clock, effects }
     }
 

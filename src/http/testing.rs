@@ -41,6 +41,7 @@ use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::purchase::shop::Shop;
+use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
@@ -126,7 +127,8 @@ impl TestApi {
         let effects = Arc::new(Effects::default());
         let store = Arc::new(MemoryStore::new());
         let config = Arc::new(config);
-        let service = Arc::new(Service::new(store.clone(), clock.clone(), config.clone(), effects.clone()));
+        let service =
+            Arc::new(Service::new(store.clone(), clock.clone(), config.clone(), SealKey::ephemeral(), effects.clone()));
         let presence = Presence::new(clock.clone());
         let peers = Peers::new(service.clone());
         let geography = Geography::open(&config.geoip).unwrap();

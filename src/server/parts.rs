@@ -19,6 +19,7 @@ use crate::control::Control;
 use crate::domain::association;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::auth::method;
 use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::contract::chores::Chores;
@@ -29,6 +30,7 @@ use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::purchase::shop::Shop;
 use crate::domain::push::PushSink;
+use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
@@ -76,6 +78,7 @@ impl Parts {
         let shared: Arc<dyn Store> = Arc::<SledStore>::clone(&store);
         let keys = Arc::new(TokenKeys::load_or_create(&config.store.path)?);
         let pepper = Pepper::load_or_create(&config.store.path)?;
+        let seal = SealKey::load_or_create(&config.store.path)?;
         let geography = Geography::open(&config.geoip)?;
 
         let logs = LogFolder::open(&config.log_upload).context("the logs in log_upload.dir cannot be read")?;
@@ -84,7 +87,8 @@ impl Parts {
         let (mailer, mail) = Mailer::start(config, metrics.register(MailMetrics::new))?;
         let effects = Arc::new(Effects::new(mailer));
         let sink = Arc::clone(&effects);
-        let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), sink));
+        let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), seal, sink));
+        method::seal_all(&service).await.context("the sign-in methods in the store cannot be sealed")?;
         let key_sets = Arc::new(KeySets::new(config)?);
         let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper, key_sets));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));

@@ -10,10 +10,11 @@
 //! | 3 | users | user | `domain/network.rs` |
 //! | 4 | referral_codes | code | `domain/network.rs` |
 //! | 10 | sign_in_methods | user, kind | `domain/auth/method.rs` |
-//! | 11 | identities | mail or wallet address, phone number or seedphrase digest | `domain/auth/method.rs` |
+//! | 11 | identities | as 15, but in plain; emptied at the start | `domain/auth/method.rs` |
 //! | 12 | verify_codes | user, kind | `domain/auth/verification.rs` |
 //! | 13 | reset_codes | SHA-256 | `domain/auth/password_reset.rs` |
 //! | 14 | user_reset_codes | user | `domain/auth/password_reset.rs` |
+//! | 15 | identity_hashes | keyed hash of mail or wallet address, phone number or seedphrase digest | `domain/auth/method.rs` |
 //! | 20 | sessions | network, session | `domain/auth/session.rs` |
 //! | 21 | auth_codes | SHA-256 | `domain/auth/auth_code.rs` |
 //! | 22 | network_auth_codes | network, SHA-256 | `domain/auth/auth_code.rs` |

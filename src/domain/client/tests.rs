@@ -2,6 +2,7 @@ use super::*;
 use crate::config::Config;
 use crate::domain::auth::method::{self, MethodKind, MethodRecord};
 use crate::domain::caller::CallerClient;
+use crate::domain::operation::{Operation, Tx};
 use crate::domain::testing::{TestDomain, id};
 use crate::ids::{SessionId, UserId};
 
@@ -36,6 +37,16 @@ fn identity(roles: Vec<String>, principal: &str) -> WantedIdentity {
     WantedIdentity { roles, principal: principal.into() }
 }
 
+struct PutMethod(MethodRecord);
+
+impl Operation for PutMethod {
+    type Output = ();
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
+        method::put(tx, &id(2), &self.0)
+    }
+}
+
 /// Gives the user a sign-in method.
 async fn with_method(domain: &TestDomain) {
     let method = MethodRecord {
@@ -45,7 +56,7 @@ async fn with_method(domain: &TestDomain) {
         verified: true,
         create_time: Timestamp::ZERO,
     };
-    domain.put(&method::METHODS, &(id(2), 5), &method).await;
+    domain.run(&PutMethod(method)).await.unwrap();
 }
 
 async fn authorize(domain: &TestDomain, request: AuthClient) -> (ClientId, ClientRecord) {

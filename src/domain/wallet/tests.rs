@@ -18,6 +18,7 @@ use crate::config::store::Store as StoreSettings;
 use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, NetworkRecord};
 use crate::domain::operation::{Operation, Tx};
+use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::testing::{NoEffects, TestDomain, id};
 use crate::ids::{ChallengeId, Id, NetworkId, WalletId};
@@ -143,7 +144,8 @@ impl Books {
             (None, None) => std::sync::Arc::new(MemoryStore::new()),
         };
         let config = std::sync::Arc::default();
-        let service = Service::new(store.clone(), clock.clone(), config, std::sync::Arc::new(NoEffects));
+        let service =
+            Service::new(store.clone(), clock.clone(), config, SealKey::ephemeral(), std::sync::Arc::new(NoEffects));
         Self { folder, store, service, clock }
     }
 
