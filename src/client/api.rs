@@ -211,7 +211,7 @@ pub struct ControlAnswer {
 impl Api {
     /// The API at `base`, e.g. `http://127.0.0.1:8080`, with nobody logged in.
     pub fn new(base: &str, trust: &Trust) -> Result<Self, ApiError> {
-        let tls = trust.client_config(&["h2", "http/1.1"])?;
+        let tls = trust.client_config(&["h2", "http/1.1"], None)?;
         let built = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(REQUEST_TIMEOUT).build();
         let http = built.map_err(|cause| ApiError::Unreachable { route: base.into(), cause })?;
         Ok(Self { base: base.trim_end_matches('/').into(), http, token: None })

@@ -46,6 +46,7 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.companies(config);
     complaints.geoip(config);
     complaints.texts(config);
+    complaints.portal(config);
     complaints.telemetry(config);
     complaints.0
 }
@@ -261,6 +262,17 @@ impl Complaints {
         self.lasting(config.log_upload.keep, "log_upload.keep");
     }
 
+    fn portal(&mut self, config: &Config) {
+        let portal = &config.portal;
+        let is_name = is_short_name(&portal.current_source_id);
+        self.unless(is_name, "portal.current_source_id", "must be 1 to 64 printable characters without spaces");
+        self.unless(
+            (1..=64).contains(&portal.p12_password.len()) && is_plain(&portal.p12_password),
+            "portal.p12_password",
+            "must be 1 to 64 printable ASCII characters; readers do not agree on what an empty one is",
+        );
+    }
+
     fn telemetry(&mut self, config: &Config) {
         let filter = &config.telemetry.log_filter;
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
@@ -280,6 +292,11 @@ fn is_country(text: &str) -> bool {
 /// Where a link may lead.
 fn is_url(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://")) && is_plain(text)
+}
+
+/// Whether a text may name a source of certificates.
+pub fn is_short_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && is_plain(text)
 }
 
 /// Printable and without spaces, so that it can stand in a header or a path.
@@ -337,6 +354,8 @@ mod tests {
         assert_eq!(keys(|config| config.geoip.path = "/nowhere".into()), ["geoip.path"]);
         assert_eq!(keys(|config| config.device.add_url_base = "".into()), ["device.add_url_base"]);
         assert_eq!(keys(|config| config.legal.base_url = "example.org".into()), ["legal.base_url"]);
+        assert_eq!(keys(|config| config.portal.current_source_id = "a b".into()), ["portal.current_source_id"]);
+        assert_eq!(keys(|config| config.portal.p12_password.clear()), ["portal.p12_password"]);
         assert_eq!(keys(|config| config.legal.dir = "/nowhere".into()), ["legal.dir"]);
         assert_eq!(keys(|config| config.log_upload.dir = "/nowhere".into()), ["log_upload.dir"]);
     }

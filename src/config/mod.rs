@@ -18,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod log_upload;
 pub mod mail;
+pub mod portal;
 pub mod purchase;
 pub mod relay;
 pub mod store;
@@ -66,6 +67,8 @@ pub struct Config {
     pub log_upload: log_upload::LogUpload,
     /// Legal texts.
     pub legal: legal::Legal,
+    /// The account website.
+    pub portal: portal::Portal,
     /// Which providers are offered.
     pub discovery: discovery::Discovery,
     /// Where addresses are.

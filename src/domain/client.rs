@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::association;
 use super::auth::role::WantedIdentity;
 use super::caller::Caller;
+use super::certificate;
 use super::client_key;
 use super::device::{DEVICES, DeviceRecord, MAX_DEVICE_TEXT_BYTES, cut};
 use super::effect::Effect;
@@ -353,7 +354,7 @@ pub fn remove_all(tx: &mut Tx<'_>, network_id: NetworkId) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Ends a client and everything derived from it: tokens, keys, provide modes. The row stays
+/// Ends a client and everything derived from it: tokens, certificates, keys, provide modes. The row stays
 /// for a while, without what a person wrote; contracts and transports end when the effect arrives.
 fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(), StoreError> {
     if !client.active {
@@ -370,6 +371,7 @@ fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<
             }
             tx.delete(&NETWORK_CLIENTS, &(client.network_id, client_id))?;
             tx.delete(&DEVICES, &client.device_id)?;
+            certificate::record::remove_of_client(tx, &client.network_id, client_id)?;
         }
     }
     end(tx, client_id, client)

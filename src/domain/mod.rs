@@ -10,6 +10,7 @@ pub mod association;
 pub mod auth;
 pub mod balance;
 pub mod caller;
+pub mod certificate;
 pub mod client;
 pub mod client_key;
 pub mod contract;

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::certificate::ClientCertificates;
 use crate::domain::contract::Ledger;
 use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
@@ -32,6 +33,8 @@ pub struct ApiParts {
     pub service: Arc<Service>,
     /// Proves who sent a token.
     pub authenticator: Arc<Authenticator>,
+    /// What clients may show instead of a token.
+    pub certificates: Arc<ClientCertificates>,
     /// Sign-up, sign-in and tokens.
     pub accounts: Arc<Accounts>,
     /// Who is connected.

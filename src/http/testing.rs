@@ -32,6 +32,8 @@ use crate::domain::auth::authenticate::{Audience, Authenticator};
 use crate::domain::auth::role::WantedIdentity;
 use crate::domain::auth::testing::TestService;
 use crate::domain::caller::{Caller, CallerClient};
+use crate::domain::certificate::ClientCertificates;
+use crate::domain::certificate::authority::Authority;
 use crate::domain::client::{AuthClient, AuthClientOutcome};
 use crate::domain::contract::Ledger;
 use crate::domain::effect::{Effect, EffectSink};
@@ -147,6 +149,7 @@ impl TestApi {
         let state = ApiState::from(ApiParts {
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
+            certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),
             accounts,
             custody: Arc::new(LedgerCustody::new(service.clone())),
             service,

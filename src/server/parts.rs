@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::effects::Effects;
+use super::identity::Identities;
 use super::key_sets::KeySets;
 use super::mail::Mailer;
 use crate::config::Config;
@@ -20,6 +21,7 @@ use crate::domain::association;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::auth::method;
+use crate::domain::certificate::ClientCertificates;
 use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::contract::chores::Chores;
@@ -92,6 +94,8 @@ impl Parts {
         let key_sets = Arc::new(KeySets::new(config)?);
         let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper, key_sets));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));
+        let certificates = Arc::new(ClientCertificates::open(Arc::clone(&service), &config.store.path)?);
+        certificates.note_source().await?;
         let ledger = Ledger::open(Arc::clone(&service), Arc::clone(&shared), clock.clone(), Arc::clone(config))
             .context("the balances and contracts in the store cannot be read")?;
         let control = Arc::new(Control::new(Arc::clone(&service), Arc::clone(&ledger)));
@@ -104,7 +108,10 @@ impl Parts {
         let relay = Relay::new(RelayParts {
             config: Arc::clone(config),
             clock,
-            authenticator: Arc::<Authenticator>::clone(&authenticator),
+            authenticator: Arc::new(Identities {
+                tokens: Arc::clone(&authenticator),
+                certificates: Arc::clone(&certificates),
+            }),
             control: Arc::<Control>::clone(&control),
             gate: Arc::clone(ledger.gate()) as Arc<_>,
             presence: Arc::clone(&presence),
@@ -154,6 +161,7 @@ impl Parts {
         let api = ApiState::from(ApiParts {
             service,
             authenticator,
+            certificates,
             accounts,
             presence,
             peers,
@@ -170,8 +178,15 @@ impl Parts {
     }
 
     /// Reads the address tables again; on an error the old ones stay in use. Providers move to where they are by the
-    /// new ones while others are served.
+    /// new ones, and certificates to their current source, while others are served.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let certificates = Arc::clone(&self.api.certificates);
+        let source_id = config.portal.current_source_id.clone();
+        tokio::spawn(async move {
+            if let Err(error) = certificates.move_to(&source_id).await {
+                tracing::error!(%error, "not every transport with a certificate of the former source was cut");
+            }
+        });
         let geography = Geography::open(&config.geoip)?;
         let providers = Arc::clone(&self.api.providers);
         tokio::task::spawn_blocking(move || providers.set_geography(geography));

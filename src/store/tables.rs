@@ -37,6 +37,8 @@
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
 //! | 66 | tombstones | day, client | `domain/client.rs` |
 //! | 70 | referrals | network, network it brought | `domain/account/referral.rs` |
+//! | 71 | certificates | user, source | `domain/certificate/record.rs` |
+//! | 72 | certificate_sources | source | `domain/certificate/record.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
 //! | 112 | network_reliability | network, day | `domain/provider/reports.rs` |

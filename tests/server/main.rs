@@ -5,6 +5,7 @@
 
 mod admin;
 mod bad_input;
+mod certificate;
 mod client;
 mod configuration;
 mod demo;

@@ -11,6 +11,7 @@ use crate::http::admin::status::ShowStatus;
 
 mod balance;
 mod balance_code;
+mod certificate;
 mod client;
 mod contract;
 mod desk;
@@ -55,6 +56,9 @@ enum Group {
     /// List and revoke login sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// Hand out, list and revoke client certificates
+    #[command(subcommand, alias = "certificate")]
+    Certificates(certificate::Certificates),
     /// Show, grant and claw back balances
     #[command(subcommand)]
     Balance(balance::Balance),
@@ -98,6 +102,7 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Network(command) => command.run(&desk).await,
             Group::Client(command) => command.run(&desk).await,
             Group::Session(command) => command.run(&desk).await,
+            Group::Certificates(command) => command.run(&desk).await,
             Group::Balance(command) => command.run(&desk).await,
             Group::BalanceCode(command) => command.run(&desk).await,
             Group::Payout(command) => command.run(&desk).await,

@@ -11,7 +11,7 @@ use crate::domain::operation::{Operation, Tx};
 use crate::domain::provider::{blocked, reports};
 use crate::domain::stats::ranking;
 use crate::domain::wallet::account_wallet;
-use crate::domain::{api_key, association, client, feedback, log_upload, preferences};
+use crate::domain::{api_key, association, certificate, client, feedback, log_upload, preferences};
 use crate::ids::NetworkId;
 
 /// Deletes the caller's own network (`/auth/network-delete`); only its user can, with any token of theirs.
@@ -55,6 +55,7 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     session::end_all(tx, network_id)?;
     api_key::remove_all(tx, network_id)?;
     client::remove_all(tx, *network_id)?;
+    certificate::record::remove_all(tx, &user_id)?;
     blocked::remove_all(tx, *network_id)?;
     ranking::remove(tx, network_id)?;
     reports::remove_all(tx, *network_id)?;

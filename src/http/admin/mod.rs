@@ -25,6 +25,7 @@ use crate::wire::messages::ProvideMode;
 
 pub mod balance;
 pub mod balance_code;
+pub mod certificate;
 pub mod client;
 pub mod contract;
 pub mod network;
@@ -60,6 +61,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(network::routes())
         .merge(client::routes())
         .merge(session::routes())
+        .merge(certificate::routes())
         .merge(balance::routes())
         .merge(balance_code::routes())
         .merge(payout::routes())
