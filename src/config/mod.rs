@@ -18,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod log_upload;
 pub mod mail;
+pub mod portal;
 pub mod purchase;
 pub mod relay;
 pub mod store;
@@ -70,6 +71,8 @@ pub struct Config {
     pub discovery: discovery::Discovery,
     /// Where addresses are.
     pub geoip: geoip::GeoIp,
+    /// The account website.
+    pub portal: portal::Portal,
     /// Metrics, health, logs.
     pub telemetry: telemetry::Telemetry,
 }

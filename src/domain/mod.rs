@@ -26,6 +26,7 @@ pub mod payment_id;
 pub mod peer;
 pub mod preferences;
 pub mod presence;
+pub mod portal;
 pub mod provide;
 pub mod provider;
 pub mod purchase;

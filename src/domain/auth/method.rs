@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mail_alias;
 use crate::domain::error::DomainError;
 use crate::domain::operation::Tx;
 use crate::domain::password::PasswordHash;
@@ -115,7 +116,7 @@ pub fn method(tx: &mut Tx<'_>, user_id: &UserId, kind: MethodKind) -> Result<Opt
 pub fn put(tx: &mut Tx<'_>, user_id: &UserId, method: &MethodRecord) -> Result<(), DomainError> {
     tx.put(&METHODS, &(*user_id, method.kind.number()), method)?;
     tx.put(&IDENTITIES, &method.identity, &IdentityRecord { user_id: *user_id })?;
-    Ok(())
+    mail_alias::put(tx, user_id, method)
 }
 
 /// Removes a method; its identity goes too unless another method of the user has the same.
@@ -124,5 +125,5 @@ pub fn remove(tx: &mut Tx<'_>, user_id: &UserId, method: &MethodRecord) -> Resul
     if !methods(tx, user_id)?.iter().any(|other| other.identity == method.identity) {
         tx.delete(&IDENTITIES, &method.identity)?;
     }
-    Ok(())
+    mail_alias::remove(tx, user_id, method)
 }
