@@ -264,13 +264,43 @@ impl Complaints {
 
     fn portal(&mut self, config: &Config) {
         let portal = &config.portal;
-        let is_name = is_short_name(&portal.current_source_id);
-        self.unless(is_name, "portal.current_source_id", "must be 1 to 64 printable characters without spaces");
+        let is_fine = is_short_name(&portal.current_source_id);
+        self.unless(is_fine, "portal.current_source_id", "must be 1 to 64 printable characters without spaces");
         self.unless(
             (1..=64).contains(&portal.p12_password.len()) && is_plain(&portal.p12_password),
             "portal.p12_password",
             "must be 1 to 64 printable ASCII characters; readers do not agree on what an empty one is",
         );
+        let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let host = &portal.host;
+        self.unless(is_name(host), "portal.host", format!("is '{host}'; write a name without port, or nothing"));
+        let base = &portal.base_url;
+        let is_fine = base.is_empty() || is_url(base);
+        self.unless(is_fine, "portal.base_url", format!("is '{base}'; write https://…, or nothing"));
+        let cookie = &portal.cookie_name;
+        let is_fine = !cookie.is_empty() && is_name(cookie);
+        self.unless(is_fine, "portal.cookie_name", format!("is '{cookie}'; write letters and digits"));
+        self.lasting(portal.session_idle, "portal.session_idle");
+        self.positive(portal.sessions_per_user, "portal.sessions_per_user");
+        for (folder, key) in [(&portal.templates, "portal.templates"), (&portal.texts, "portal.texts")] {
+            let is_fine = folder.as_os_str().is_empty() || folder.is_dir();
+            self.unless(is_fine, key, format!("names {}, which is not a folder", folder.display()));
+        }
+        let mail = &portal.admin_mail;
+        let is_fine = mail.is_empty() || mail.parse::<lettre::Address>().is_ok();
+        self.unless(is_fine, "portal.admin_mail", format!("is '{mail}', which is not a mail address"));
+        let lists = &portal.downloads;
+        for (links, key) in [
+            (&lists.mac_app, "portal.downloads.mac_app"),
+            (&lists.mac_update, "portal.downloads.mac_update"),
+            (&lists.windows_app, "portal.downloads.windows_app"),
+            (&lists.windows_update, "portal.downloads.windows_update"),
+        ] {
+            let is_fine = links.iter().all(|link| is_url(&link.url));
+            self.unless(is_fine, key, "must hold links that start with https://");
+            let is_fine = links.is_empty() || links.iter().any(|link| link.percent > 0);
+            self.unless(is_fine, key, "must hold a link whose percent is above 0");
+        }
     }
 
     fn telemetry(&mut self, config: &Config) {
@@ -306,6 +336,7 @@ fn is_plain(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::portal::Link;
     use super::super::units::ByteSize;
     use super::*;
 
@@ -339,6 +370,18 @@ mod tests {
         assert_eq!(keys(uncounted), ["contracts.dispute"]);
         assert_eq!(keys(|config| config.tls.mode = TlsMode::Files), ["tls.certificate", "tls.key"]);
         assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
+        assert_eq!(keys(|config| config.portal.host = "a.org:80".into()), ["portal.host"]);
+        assert_eq!(keys(|config| config.portal.base_url = "a.org".into()), ["portal.base_url"]);
+        assert_eq!(keys(|config| config.portal.cookie_name = "a;b".into()), ["portal.cookie_name"]);
+        assert_eq!(keys(|config| config.portal.sessions_per_user = 0), ["portal.sessions_per_user"]);
+        assert_eq!(keys(|config| config.portal.session_idle = Duration::ZERO), ["portal.session_idle"]);
+        assert_eq!(keys(|config| config.portal.templates = "/nowhere".into()), ["portal.templates"]);
+        assert_eq!(keys(|config| config.portal.texts = "/nowhere".into()), ["portal.texts"]);
+        assert_eq!(keys(|config| config.portal.admin_mail = "nobody".into()), ["portal.admin_mail"]);
+        let never = Link { url: "https://a.org/x".into(), percent: 0 };
+        assert_eq!(keys(|config| config.portal.downloads.mac_app = vec![never]), ["portal.downloads.mac_app"]);
+        let script = Link { url: "javascript:0".into(), percent: 1 };
+        assert_eq!(keys(|config| config.portal.downloads.mac_app = vec![script]), ["portal.downloads.mac_app"]);
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);
         assert_eq!(keys(|config| config.auth.argon2_memory = ByteSize(100)), ["auth.argon2_memory"]);
         let without_keys = |config: &mut Config| {

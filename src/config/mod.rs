@@ -67,12 +67,12 @@ pub struct Config {
     pub log_upload: log_upload::LogUpload,
     /// Legal texts.
     pub legal: legal::Legal,
-    /// The account website.
-    pub portal: portal::Portal,
     /// Which providers are offered.
     pub discovery: discovery::Discovery,
     /// Where addresses are.
     pub geoip: geoip::GeoIp,
+    /// The account website.
+    pub portal: portal::Portal,
     /// Metrics, health, logs.
     pub telemetry: telemetry::Telemetry,
 }

@@ -1,5 +1,6 @@
 //! What must happen after a commit, and only then.
 
+use super::portal::mail::PortalMail;
 use crate::ids::{ClientId, NetworkId};
 
 /// A message to a person.
@@ -20,6 +21,8 @@ pub enum MessageKind {
     ResetCode(String),
     /// The password was changed.
     PasswordChanged,
+    /// A letter of the account website.
+    Portal(Box<PortalMail>),
 }
 
 /// Something outside the store that follows from a commit.

@@ -25,6 +25,7 @@ pub mod operation;
 pub mod password;
 pub mod payment_id;
 pub mod peer;
+pub mod portal;
 pub mod preferences;
 pub mod presence;
 pub mod provide;

@@ -47,6 +47,15 @@ pub fn client_address(
     }
 }
 
+/// The address that the account website shows: `peer`, or what a trusted proxy names first in `X-Forwarded-For`,
+/// whoever stands between. For show only, because anyone can put a first entry there.
+pub fn leftmost_address(headers: &HeaderMap, peer: SocketAddr, trusted: &[AddressRange]) -> IpAddr {
+    let peer = canonical(peer).ip();
+    let is_trusted = trusted.iter().any(|range| range.contains(peer));
+    let named = is_trusted.then(|| hops(headers).ok().flatten()?.first().map(SocketAddr::ip)).flatten();
+    named.unwrap_or(peer)
+}
+
 /// The only value of `X-UR-Forwarded-For`: an address with its port.
 fn single(headers: &HeaderMap) -> Option<SocketAddr> {
     let mut values = headers.get_all(UR_FORWARDED_FOR).iter();
@@ -143,6 +152,18 @@ mod tests {
     fn malformed_lists_from_a_trusted_peer_are_errors() {
         let answer = seen("127.0.0.1:9", &[("x-forwarded-for", "unknown, 203.0.113.9")]);
         assert_eq!(answer, "The forwarding header X-Forwarded-For is malformed.");
+    }
+
+    #[test]
+    fn the_leftmost_entry_counts_for_show_when_a_trusted_proxy_sends_it() {
+        let shown = |peer: &str, value: &'static str| {
+            let mut map = HeaderMap::new();
+            map.insert("x-forwarded-for", value.parse().unwrap());
+            leftmost_address(&map, peer.parse().unwrap(), &Http::default().trusted_proxies).to_string()
+        };
+        assert_eq!(shown("127.0.0.1:9", "6.6.6.6, 203.0.113.9"), "6.6.6.6");
+        assert_eq!(shown("203.0.113.9:9", "6.6.6.6"), "203.0.113.9");
+        assert_eq!(shown("127.0.0.1:9", "unknown"), "127.0.0.1");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A request passes the [`layers`], an extractor of [`extract`] proves who calls, a handler of [`api`] runs one
 //! operation, and [`error`] turns what went wrong into a status and a body. [`openapi`] gathers the description of
-//! all routes from the routes themselves. Sockets, TLS and the WebSocket upgrade belong to `server`.
+//! all routes from the routes themselves. [`portal`] is the account website, on the same state. Sockets, TLS and the WebSocket upgrade belong to `server`.
 
 use axum::Router;
 
@@ -17,6 +17,7 @@ pub mod layers;
 pub mod log_folder;
 pub mod openapi;
 pub mod page;
+pub mod portal;
 pub mod state;
 #[cfg(test)]
 pub mod testing;
@@ -26,5 +27,6 @@ mod unread;
 pub fn router(state: state::ApiState) -> Router {
     let (routes, document) = api::routes().split_for_parts();
     let document = openapi::complete(document);
-    layers::wrap(routes.merge(docs::routes(document)), state)
+    let api = routes.merge(docs::routes(document)).method_not_allowed_fallback(layers::method_not_allowed);
+    layers::wrap(portal::join(api, &state), state)
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::log_folder::LogFolder;
+use super::portal::Portal;
 use crate::config::Config;
 use crate::control::Control;
 use crate::domain::auth::Accounts;
@@ -53,6 +54,8 @@ pub struct ApiParts {
     pub logs: Arc<LogFolder>,
     /// Sells.
     pub shop: Arc<Shop>,
+    /// The account website.
+    pub portal: Arc<Portal>,
     /// The wallets of users.
     pub custody: Arc<dyn Custody>,
     /// Whether the server is ready, and under which name.

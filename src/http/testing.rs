@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use super::address::PeerAddr;
 use super::log_folder::LogFolder;
+use super::portal::Portal;
 use super::state::{ApiParts, ApiState, ServerStatus};
 use crate::config::Config;
 use crate::config::units::ByteSize;
@@ -54,7 +55,7 @@ use crate::store::{Commit, Store};
 use crate::time::{Clock, Timestamp};
 use crate::vendor;
 
-mod golden;
+pub(super) mod golden;
 
 /// Where requests come from unless the test says otherwise: not loopback, so that limits count.
 pub const PEER: &str = "203.0.113.9:51514";
@@ -147,6 +148,7 @@ impl TestApi {
         let key_sets = Arc::new(TestService::default());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none(), key_sets));
         let state = ApiState::from(ApiParts {
+            portal: Arc::new(Portal::open(service.config()).unwrap()),
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),
@@ -275,6 +277,12 @@ impl Call {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
+    /// Recorded as this body.
+    pub fn asked(mut self, asked: Value) -> Self {
+        self.asked = asked;
+        self
+    }
+
     /// To another router than the public one.
     pub fn to(self, router: Router) -> Self {
         Self { router, ..self }
@@ -350,6 +358,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The request, as it is recorded.
+    pub fn asked(&self) -> &Value {
+        &self.asked
+    }
+
     /// Checks the status and returns the body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {

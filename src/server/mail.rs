@@ -2,10 +2,12 @@
 //!
 //! Codes and addresses stay out of the log, except in mode `log`, which is the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use lettre::message::Mailbox;
+use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
@@ -13,9 +15,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::portal_mail::Desk;
 use crate::config::Config;
 use crate::config::mail::{Mail as Settings, MailMode, SmtpTls};
 use crate::domain::effect::{Message, MessageKind};
+use crate::http::portal::texts::Texts;
 use crate::telemetry::metrics::MailMetrics;
 
 /// Attempts for one message.
@@ -32,6 +36,8 @@ pub struct Mailer {
     way: Way,
     product: String,
     web_base: String,
+    portal_base: String,
+    texts: Arc<Texts>,
     metrics: MailMetrics,
 }
 
@@ -44,18 +50,24 @@ enum Way {
 
 /// The text of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Letter {
-    to: String,
-    subject: String,
-    text: String,
+pub(super) struct Letter {
+    pub(super) to: String,
+    pub(super) subject: String,
+    pub(super) text: String,
     /// The code or link in it, if any: what mode `log` shows.
-    code: Option<String>,
+    pub(super) code: Option<String>,
+    /// Where its receiver asks for no more of them.
+    pub(super) unsubscribe: Option<String>,
 }
 
 impl Mailer {
     /// The mailer of these settings, and in mode `smtp` the task that sends; it ends once every [`Mailer`] is gone and
     /// the queue is empty.
-    pub fn start(config: &Config, metrics: MailMetrics) -> anyhow::Result<(Self, Option<JoinHandle<()>>)> {
+    pub fn start(
+        config: &Config,
+        texts: Arc<Texts>,
+        metrics: MailMetrics,
+    ) -> anyhow::Result<(Self, Option<JoinHandle<()>>)> {
         let (way, task) = match config.mail.mode {
             MailMode::Off => (Way::Off, None),
             MailMode::Log => {
@@ -69,7 +81,8 @@ impl Mailer {
             }
         };
         let (product, web_base) = (config.mail.product.clone(), config.auth.web_base.clone());
-        Ok((Self { way, product, web_base, metrics }, task))
+        let portal_base = config.portal_base().to_owned();
+        Ok((Self { way, product, web_base, portal_base, texts, metrics }, task))
     }
 
     /// Takes one message; drops and counts it when too many wait.
@@ -112,8 +125,12 @@ impl Mailer {
                 "Your password was changed. If that was not you, reset it now.\n".into(),
                 None,
             ),
+            MessageKind::Portal(mail) => {
+                let desk = Desk { texts: &self.texts, base: &self.portal_base, product };
+                return desk.write(&message.to, mail);
+            }
         };
-        Letter { to: message.to.clone(), subject, text, code }
+        Letter { to: message.to.clone(), subject, text, code, unsubscribe: None }
     }
 }
 
@@ -138,12 +155,11 @@ impl Sender {
 
     async fn deliver(&self, letter: &Letter) -> anyhow::Result<()> {
         let to: Mailbox = letter.to.parse().ok().context("the recipient is not a mail address")?;
-        let mail = lettre::Message::builder()
-            .from(self.from.clone())
-            .to(to)
-            .subject(&letter.subject)
-            .body(letter.text.clone())
-            .context("the message cannot be put together")?;
+        let mut mail = lettre::Message::builder().from(self.from.clone()).to(to).subject(&letter.subject);
+        if let Some(link) = &letter.unsubscribe {
+            mail = mail.header(ListUnsubscribe(format!("<{link}>"))).header(OneClick);
+        }
+        let mail = mail.body(letter.text.clone()).context("the message cannot be put together")?;
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             match self.transport.send(mail.clone()).await {
@@ -159,6 +175,42 @@ impl Sender {
             pause *= 4;
         }
         Ok(())
+    }
+}
+
+/// Where mail programs ask for no more letters (RFC 2369).
+#[derive(Clone)]
+struct ListUnsubscribe(String);
+
+impl Header for ListUnsubscribe {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.into()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+/// They may ask without showing a page (RFC 8058).
+#[derive(Clone)]
+struct OneClick;
+
+impl Header for OneClick {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe-Post")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "List-Unsubscribe=One-Click".into())
     }
 }
 
@@ -195,13 +247,17 @@ mod tests {
 
     use super::*;
 
+    fn texts() -> Arc<Texts> {
+        Arc::new(Texts::open(std::path::Path::new(""), "en").unwrap())
+    }
+
     fn message(kind: MessageKind) -> Message {
         Message { to: "ada@hill.example".into(), kind }
     }
 
     #[test]
     fn a_reset_carries_the_link_and_the_bare_code() {
-        let (mailer, task) = Mailer::start(&Config::default(), MailMetrics::default()).unwrap();
+        let (mailer, task) = Mailer::start(&Config::default(), texts(), MailMetrics::default()).unwrap();
         assert!(task.is_none());
         let letter = mailer.letter(&message(MessageKind::ResetCode("abc".into())));
         assert_eq!(letter.code.as_deref(), Some("http://127.0.0.1:8080/?resetCode=abc"));
@@ -243,7 +299,7 @@ mod tests {
         config.mail.from = "warren@hill.example".into();
         let server = tokio::spawn(mail_server(listener));
         let metrics = MailMetrics::default();
-        let (mailer, task) = Mailer::start(&config, metrics.clone()).unwrap();
+        let (mailer, task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
         mailer.send(&Message { to: "+442079460000".into(), kind: MessageKind::PasswordChanged });
         mailer.send(&message(MessageKind::VerifyCode("123456".into())));
         drop(mailer);
@@ -259,7 +315,7 @@ mod tests {
         config.mail.mode = MailMode::Smtp;
         config.mail.queue = 1;
         let metrics = MailMetrics::default();
-        let (mailer, _task) = Mailer::start(&config, metrics.clone()).unwrap();
+        let (mailer, _task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
         for _ in 0..3 {
             mailer.send(&message(MessageKind::PasswordChanged));
         }

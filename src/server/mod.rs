@@ -33,6 +33,7 @@ mod mail;
 pub mod offline;
 mod open_files;
 mod parts;
+mod portal_mail;
 mod quic;
 mod tls;
 

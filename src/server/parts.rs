@@ -39,6 +39,7 @@ use crate::domain::token::TokenKeys;
 use crate::domain::wallet::jobs;
 use crate::domain::wallet::local::LedgerCustody;
 use crate::http::log_folder::{self, LogFolder};
+use crate::http::portal::Portal;
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
 use crate::store::Store;
@@ -86,7 +87,9 @@ impl Parts {
         let logs = LogFolder::open(&config.log_upload).context("the logs in log_upload.dir cannot be read")?;
         let logs = Arc::new(logs);
 
-        let (mailer, mail) = Mailer::start(config, metrics.register(MailMetrics::new))?;
+        let portal = Arc::new(Portal::open(config)?);
+        let texts = Arc::clone(&portal.texts);
+        let (mailer, mail) = Mailer::start(config, texts, metrics.register(MailMetrics::new))?;
         let effects = Arc::new(Effects::new(mailer));
         let sink = Arc::clone(&effects);
         let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), seal, sink));
@@ -170,6 +173,7 @@ impl Parts {
             ledger: Arc::clone(&ledger),
             stats: Arc::clone(&stats),
             logs,
+            portal,
             custody,
             shop,
             status,

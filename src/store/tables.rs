@@ -18,6 +18,9 @@
 //! | 20 | sessions | network, session | `domain/auth/session.rs` |
 //! | 21 | auth_codes | SHA-256 | `domain/auth/auth_code.rs` |
 //! | 22 | network_auth_codes | network, SHA-256 | `domain/auth/auth_code.rs` |
+//! | 25 | web_sessions | SHA-256 | `domain/auth/web_session.rs` |
+//! | 26 | user_web_sessions | user, SHA-256 | `domain/auth/web_session.rs` |
+//! | 27 | mail_aliases | keyed hash of a mail address | `domain/auth/mail_alias.rs` |
 //! | 30 | api_keys | SHA-256 | `domain/api_key.rs` |
 //! | 31 | network_api_keys | network, key id | `domain/api_key.rs` |
 //! | 40 | associations | code | `domain/association/mod.rs` |
@@ -39,6 +42,8 @@
 //! | 70 | referrals | network, network it brought | `domain/account/referral.rs` |
 //! | 71 | certificates | user, source | `domain/certificate/record.rs` |
 //! | 72 | certificate_sources | source | `domain/certificate/record.rs` |
+//! | 84 | mail_opt_outs | keyed hash of a mail address | `domain/portal/opt_out.rs` |
+//! | 85 | mail_opt_out_secret | none | `domain/portal/opt_out.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
 //! | 112 | network_reliability | network, day | `domain/provider/reports.rs` |

@@ -18,6 +18,7 @@ pub mod auth_code;
 pub mod authenticate;
 pub mod key_set;
 pub mod login;
+pub mod mail_alias;
 pub mod method;
 pub mod method_change;
 pub mod outside;
@@ -30,6 +31,7 @@ pub mod sign_in_token;
 pub mod user_auth;
 pub mod verification;
 pub mod wallet;
+pub mod web_session;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -25,7 +25,7 @@ fn sent_code(api: &TestApi) -> String {
     let mut codes = api.effects.take().into_iter().rev().filter_map(|effect| match effect {
         Effect::Send(message) => match message.kind {
             MessageKind::VerifyCode(code) | MessageKind::ResetCode(code) => Some(code),
-            MessageKind::PasswordChanged => None,
+            MessageKind::PasswordChanged | MessageKind::Portal(_) => None,
         },
         _ => None,
     });
