@@ -246,6 +246,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::domain::portal::mail::{Letter as PortalLetter, PortalMail};
 
     fn texts() -> Arc<Texts> {
         Arc::new(Texts::open(std::path::Path::new(""), "en").unwrap())
@@ -307,6 +308,38 @@ mod tests {
         assert_eq!((metrics.sent.get(), metrics.failed.get()), (1, 1));
         let told = server.await.unwrap();
         assert!(told.contains("RCPT TO:<ada@hill.example>") && told.contains("123456"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn letters_of_the_website_say_how_to_get_no_more_and_nobody_adds_a_header() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = Config::default();
+        config.mail.mode = MailMode::Smtp;
+        config.mail.smtp_host = "127.0.0.1".into();
+        config.mail.smtp_port = listener.local_addr().unwrap().port();
+        config.mail.smtp_tls = SmtpTls::None;
+        config.mail.from = "warren@hill.example".into();
+        config.mail.product = "Hill\r\nBcc: evil@hill.example".into();
+        config.portal.base_url = "https://account.hill.example".into();
+        let server = tokio::spawn(mail_server(listener));
+        let metrics = MailMetrics::default();
+        let (mailer, task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
+        let letter = |to: &str| {
+            let letter = PortalLetter::ResetPassword { code: "c0de".into() };
+            let mail = PortalMail { letter, language: "en".into(), opt_out_code: "abc".into() };
+            Message { to: to.into(), kind: MessageKind::Portal(Box::new(mail)) }
+        };
+        mailer.send(&letter("ada@hill.example\r\nBcc: evil@hill.example"));
+        mailer.send(&letter("ada@hill.example"));
+        drop(mailer);
+        task.unwrap().await.unwrap();
+        assert_eq!((metrics.sent.get(), metrics.failed.get()), (1, 1));
+        let told = server.await.unwrap();
+        let headers = told.split_once("DATA").unwrap().1.split_once("\r\n\r\n").unwrap().0.replace("\r\n ", " ");
+        assert!(headers.contains("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{headers}");
+        assert!(headers.contains("\r\nList-Unsubscribe: <https://account.hill.example/do-not-email?"), "{headers}");
+        assert!(!headers.to_lowercase().contains("\nbcc:"), "{headers}");
+        assert_eq!(told.matches("RCPT TO").count(), 1);
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ use crate::domain::contract::chores::Chores;
 use crate::domain::location::geoip::Geography;
 use crate::domain::password::Pepper;
 use crate::domain::peer::Peers;
+use crate::domain::portal as portal_domain;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::purchase::shop::Shop;
@@ -138,6 +139,7 @@ impl Parts {
         let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
+        let portal_sweeps = portal_domain::drive(Arc::clone(&service));
         providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
         tasks.spawn(async move { driven.drive(stopped).await });
@@ -155,6 +157,7 @@ impl Parts {
                 () = expiring => {}
                 () = sweeping => {}
                 () = wallets => {}
+                () = portal_sweeps => {}
                 () = seller.drive() => {}
                 () = stop.cancelled() => {}
             }

@@ -407,34 +407,54 @@ impl Operation for SignUp<'_> {
 
 impl SignUp<'_> {
     fn put_records(&self, tx: &mut Tx<'_>, network_name: &str) -> Result<(NetworkId, UserId), DomainError> {
-        let network_id: NetworkId = tx.new_id();
-        let user_id: UserId = tx.new_id();
-        let referred_by = referral::accept(tx, &self.request.referral_code, &network_id)?;
-        let referral_code = referral::new_code(tx, network_id)?;
         let user_name = match &self.method {
             FirstMethod::Outside(identity) if self.request.user_name.trim().is_empty() => &identity.user_name,
             _ => &self.request.user_name,
         };
-        let user = UserRecord {
-            network_id,
-            user_name: cut(user_name.trim(), MAX_USER_NAME_BYTES).to_owned(),
-            create_time: tx.now,
-            credential_change_time: tx.now,
-        };
-        let network = NetworkRecord {
-            name: network_name.to_owned(),
-            admin_user_id: user_id,
-            create_time: tx.now,
-            referral_code,
-            referred_by,
-            former_names: Vec::new(),
-        };
-        tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
-        tx.put(&USERS, &user_id, &user)?;
-        tx.put(&NETWORKS, &network_id, &network)?;
+        let names = Names { network: network_name, user: user_name };
+        let (network_id, user_id) = put_account(tx, names, &self.request.referral_code)?;
         if let Some(secret) = self.request.balance_code.clone() {
             tx.put(&PENDING_CODES, &network_id, &PendingCode { secret, create_time: tx.now })?;
         }
         Ok((network_id, user_id))
     }
+}
+
+/// What a new account is called.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The network, by a name that is free.
+    pub(super) network: &'a str,
+    /// The user; may be empty.
+    pub(super) user: &'a str,
+}
+
+/// Writes a network and its user, without a way to sign in yet. A referral code that brings nothing is ignored.
+pub(super) fn put_account(
+    tx: &mut Tx<'_>,
+    names: Names<'_>,
+    referral_code: &str,
+) -> Result<(NetworkId, UserId), DomainError> {
+    let network_id: NetworkId = tx.new_id();
+    let user_id: UserId = tx.new_id();
+    let referred_by = referral::accept(tx, referral_code, &network_id)?;
+    let referral_code = referral::new_code(tx, network_id)?;
+    let user = UserRecord {
+        network_id,
+        user_name: cut(names.user.trim(), MAX_USER_NAME_BYTES).to_owned(),
+        create_time: tx.now,
+        credential_change_time: tx.now,
+    };
+    let network = NetworkRecord {
+        name: names.network.to_owned(),
+        admin_user_id: user_id,
+        create_time: tx.now,
+        referral_code,
+        referred_by,
+        former_names: Vec::new(),
+    };
+    tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
+    tx.put(&USERS, &user_id, &user)?;
+    tx.put(&NETWORKS, &network_id, &network)?;
+    Ok((network_id, user_id))
 }

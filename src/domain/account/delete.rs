@@ -2,12 +2,13 @@
 
 use super::name::NETWORK_NAMES;
 use super::referral;
-use crate::domain::auth::{authenticate, method, password_reset, session, verification};
+use crate::domain::auth::{authenticate, method, password_reset, session, verification, web_session};
 use crate::domain::caller::Caller;
 use crate::domain::effect::Effect;
 use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, USERS};
 use crate::domain::operation::{Operation, Tx};
+use crate::domain::portal::profile;
 use crate::domain::provider::{blocked, reports};
 use crate::domain::stats::ranking;
 use crate::domain::wallet::account_wallet;
@@ -44,7 +45,8 @@ impl Operation for DeleteNetwork {
     }
 }
 
-fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> {
+/// Deletes a network; says whether there was one.
+pub(super) fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> {
     let Some(network) = tx.get(&NETWORKS, network_id)? else { return Ok(false) };
     let user_id = network.admin_user_id;
     for method in method::methods(tx, &user_id)? {
@@ -53,6 +55,8 @@ fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, DomainError> 
     }
     password_reset::forget_code(tx, &user_id)?;
     session::end_all(tx, network_id)?;
+    web_session::end_all(tx, &user_id, None)?;
+    profile::remove(tx, &user_id)?;
     api_key::remove_all(tx, network_id)?;
     client::remove_all(tx, *network_id)?;
     certificate::record::remove_all(tx, &user_id)?;

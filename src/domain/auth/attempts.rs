@@ -72,6 +72,8 @@ pub enum Limit {
     AdoptCodeAnywhere,
     /// Feedback of one network.
     Feedback,
+    /// Letters of the account website that somebody at one address had sent, to whomever.
+    Letter,
 }
 
 /// A change that a user may make a few times a day.
@@ -105,6 +107,7 @@ impl Limit {
             Limit::AdoptCodeAnywhere => (3000, 10 * MINUTE, 8),
             Limit::Feedback => (30, 60 * MINUTE, 9),
             Limit::Wallet => (5, 5 * MINUTE, 10),
+            Limit::Letter => (60, 60 * MINUTE, 11),
         }
     }
 }

@@ -78,6 +78,12 @@ impl Accounts {
         Ok(self.issue(&claims))
     }
 
+    /// Hashes of passwords computed so far.
+    #[cfg(test)]
+    pub(crate) fn hashes_computed(&self) -> usize {
+        self.hasher.computed.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.service.clock().now()
     }

@@ -4,6 +4,7 @@
 use aws_lc_rs::hmac;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 
 use crate::domain::auth::mail_alias::{canonical, key};
 use crate::domain::error::DomainError;
@@ -64,6 +65,23 @@ pub fn code_for(tx: &mut Tx<'_>, address: &str) -> Result<String, DomainError> {
     Ok(code)
 }
 
+/// Whether a code is that of an address.
+pub struct CheckOptOut<'a> {
+    /// The address, in lower case.
+    pub address: &'a str,
+    /// The code.
+    pub code: &'a str,
+}
+
+impl Operation for CheckOptOut<'_> {
+    type Output = bool;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
+        let code = code_for(tx, self.address)?;
+        Ok(code.as_bytes().ct_eq(self.code.as_bytes()).into())
+    }
+}
+
 /// What somebody asks to be spared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spare {
@@ -88,9 +106,7 @@ impl Operation for OptOut<'_> {
     type Output = bool;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
-        use subtle::ConstantTimeEq;
-        let code = code_for(tx, self.address)?;
-        if !bool::from(code.as_bytes().ct_eq(self.code.as_bytes())) {
+        if !(CheckOptOut { address: self.address, code: self.code }).apply(tx)? {
             return Ok(false);
         }
         let key = key(tx, &canonical(self.address));

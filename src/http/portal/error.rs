@@ -3,6 +3,8 @@
 //! A handler returns the error as it is; [`super::passage`] makes it JSON or a page once the limits have seen its
 //! status. What lies behind a failure of the server goes to the log and to the operator, never into the answer.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ pub struct PortalError {
     /// What it says.
     pub text: Text,
     /// The form that a reader of pages is sent back to; none for a notice.
-    pub form: Option<&'static str>,
+    pub form: Option<Cow<'static, str>>,
     /// When the next request may succeed.
     pub next: Option<Timestamp>,
     /// What lies behind it: for the log alone.
@@ -84,10 +86,16 @@ impl PortalError {
         Self { cause: Some(cause), ..error }
     }
 
-    /// The same, with the form that a reader of pages is sent back to.
+    /// The same, with the form that a reader of pages is sent back to, unless it has one.
     #[must_use]
     pub fn at(self, form: &'static str) -> Self {
-        Self { form: Some(form), ..self }
+        Self { form: self.form.or(Some(form.into())), ..self }
+    }
+
+    /// As [`PortalError::at`], for a form that stands at a path of its own.
+    #[must_use]
+    pub fn back_to(self, path: String) -> Self {
+        Self { form: Some(path.into()), ..self }
     }
 
     /// The body that programs are told.

@@ -23,20 +23,29 @@ use super::state::ApiState;
 use crate::config::Config;
 use crate::time::{MINUTE, Timestamp};
 
+pub mod account;
+pub mod change_email;
 pub mod error;
 pub mod fields;
 pub mod flash;
+pub mod opt_out;
 pub mod page;
 pub mod passage;
+pub mod password;
+pub mod place;
+pub mod plan;
 pub mod rate;
 pub mod reader;
+pub mod receipt;
 pub mod session;
+pub mod signin;
+pub mod signup;
 pub mod texts;
 
+mod checks;
 mod cookies;
 mod csrf;
 mod go;
-mod place;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -108,6 +117,12 @@ pub type Route = (&'static str, MethodRouter<ApiState>);
 fn routes(state: &ApiState) -> Vec<Route> {
     let mut routes = vec![("/portal.css", get(stylesheet))];
     routes.extend(place::routes(state));
+    routes.extend(signin::routes(state));
+    routes.extend(signup::routes(state));
+    routes.extend(account::routes(state));
+    routes.extend(change_email::routes(state));
+    routes.extend(password::routes(state));
+    routes.extend(opt_out::routes(state));
     routes
 }
 

@@ -30,7 +30,26 @@ macro_rules! templates {
     };
 }
 
-templates!("base.html", "forms.html", "notice.html", "home.html", "text.html", "clients.html");
+templates!(
+    "base.html",
+    "forms.html",
+    "notice.html",
+    "home.html",
+    "text.html",
+    "signin.html",
+    "signup.html",
+    "signup-success.html",
+    "email-confirmed.html",
+    "resend-confirm-code.html",
+    "forgot-password.html",
+    "reset-password.html",
+    "account.html",
+    "change-email.html",
+    "change-password.html",
+    "opt-out.html",
+    "opted-out.html",
+    "clients.html",
+);
 
 /// What a page shows: a type for each template, so that none is forgotten.
 pub trait Page: Serialize {

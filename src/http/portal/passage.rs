@@ -220,7 +220,7 @@ fn page(state: &ApiState, reader: &Reader, error: &PortalError) -> Response {
         response.extensions_mut().insert(NextFlash(Kind::Bad, error.text.clone()));
         response
     };
-    match (error.status, error.form) {
+    match (error.status, error.form.as_deref()) {
         (StatusCode::UNAUTHORIZED, _) => return flash("/signin"),
         (StatusCode::OK, Some(form)) => return flash(form),
         (status, Some(form)) if status.is_client_error() => return flash(form),

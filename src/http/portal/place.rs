@@ -11,20 +11,20 @@ use serde_json::json;
 
 use super::error::{PortalError, PortalResult};
 use super::page::Page;
+use super::rate::Limit;
 use super::reader::Reader;
 use super::{Route, go};
 use crate::config::portal::{Downloads, Link};
 use crate::http::address::{PeerAddr, leftmost_address};
 use crate::http::state::ApiState;
-use crate::rate_limit;
 
 /// The routes of this file.
 pub fn routes(state: &ApiState) -> Vec<Route> {
     let download = |links: fn(&Downloads) -> &[Link]| {
         get(move |State(state): State<ApiState>| async move { download(links(&state.config().portal.downloads)) })
     };
-    let app = rate_limit!(download_app);
-    let update = rate_limit!(download_update);
+    let app = Limit::new("download_app", |limits| limits.download_app);
+    let update = Limit::new("download_update", |limits| limits.download_update);
     vec![
         ("/", get(home)),
         ("/privacy", get(|state, reader| text(state, reader, "privacy"))),

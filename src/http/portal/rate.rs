@@ -33,16 +33,8 @@ pub struct Limit {
     count: fn(&RateLimits) -> u32,
 }
 
-/// The limit under this name of `portal.rate_limits`.
-#[macro_export]
-macro_rules! rate_limit {
-    ($name:ident) => {
-        $crate::http::portal::rate::Limit::new(stringify!($name), |limits| limits.$name)
-    };
-}
-
 impl Limit {
-    /// A limit under a name; [`rate_limit!`](crate::rate_limit) makes it from the setting.
+    /// A limit under the name of its setting.
     pub const fn new(name: &'static str, count: fn(&RateLimits) -> u32) -> Self {
         Self { name, count }
     }

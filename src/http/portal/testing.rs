@@ -5,9 +5,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::domain::auth::web_session::{self, WebSessionSecret};
 use crate::domain::effect::{Effect, Message, MessageKind};
+use crate::domain::error::DomainError;
+use crate::domain::operation::{Operation, Tx};
 use crate::domain::portal::mail::Letter;
 use crate::http::testing::{Answer, Call, TestApi, golden};
+use crate::ids::UserId;
 
 /// A browser, or a program, that keeps its cookies.
 pub struct Browser<'a> {
@@ -39,6 +43,18 @@ impl<'a> Browser<'a> {
     pub async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let call = self.api.form(path, fields);
         self.send(call).await
+    }
+
+    /// Signs in.
+    pub async fn sign_in(&mut self, email: &str, password: &str) {
+        let answer = self.form("/signin", &[("email", email), ("password", password)]).await;
+        assert_eq!((answer.status.as_u16(), answer.flash()), (302, None), "{}", answer.text);
+    }
+
+    /// Wants JSON from now on.
+    pub fn as_program(&mut self) -> &mut Self {
+        self.accept = None;
+        self
     }
 
     /// Sends the form of a page, the token of the session with it.
@@ -85,6 +101,15 @@ impl<'a> Browser<'a> {
     }
 }
 
+struct StartSession(UserId);
+
+impl Operation for StartSession {
+    type Output = WebSessionSecret;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<WebSessionSecret, DomainError> {
+        web_session::start(tx, &self.0, None)
+    }
+}
+
 /// The cookies that an answer sets, by name; empty ones are forgotten.
 pub fn set_cookies(answer: &Answer) -> Vec<(String, String)> {
     let texts = answer.headers.get_all(header::SET_COOKIE).iter().map(|text| text.to_str().unwrap());
@@ -92,7 +117,59 @@ pub fn set_cookies(answer: &Answer) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// The address of the people in tests.
+pub const EMAIL: &str = "ada@hill.example";
+/// Their password.
+pub const PASSWORD: &str = "Correct-horse-1";
+
 impl TestApi {
+    /// Signs somebody up at the website and proves their address.
+    pub async fn sign_up(&self, email: &str) {
+        let code = self.sign_up_unproven(email).await;
+        let path = format!("/confirm-email?email={}&code={code}&browser=true", email.replace('+', "%2B"));
+        assert_eq!(Browser::new(self).get(&path).await.location(), "/signin");
+    }
+
+    /// Signs somebody up at the website; the code that was sent.
+    pub async fn sign_up_unproven(&self, email: &str) -> String {
+        self.effects.take();
+        let body = json!({"email": email, "password": PASSWORD});
+        assert_eq!(Browser::program(self).post("/signup", body).await.expect(200)["code"], 1);
+        self.code()
+    }
+
+    /// The code of the one letter since the last look.
+    #[track_caller]
+    pub fn code(&self) -> String {
+        match &self.letters()[..] {
+            [
+                (
+                    _,
+                    Letter::ConfirmEmail { code, .. }
+                    | Letter::ConfirmNewEmail { code }
+                    | Letter::ResetPassword { code },
+                ),
+            ] => code.clone(),
+            other => panic!("not one code: {other:?}"),
+        }
+    }
+
+    /// A browser whose user, new at the website, is signed in.
+    pub async fn member(&self) -> Browser<'_> {
+        self.sign_up(EMAIL).await;
+        let mut browser = Browser::new(self);
+        browser.sign_in(EMAIL, PASSWORD).await;
+        self.effects.take();
+        browser
+    }
+
+    /// A browser in which a user is signed in, whoever it is.
+    pub async fn browser_of(&self, user_id: UserId) -> Browser<'_> {
+        let secret = self.state.service.run(&StartSession(user_id)).await.unwrap();
+        let mut browser = Browser::new(self);
+        browser.cookies.push(("confirmedid".into(), secret.as_str().into()));
+        browser
+    }
     /// A `POST` of a form.
     pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Call {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();

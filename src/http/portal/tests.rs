@@ -4,7 +4,11 @@ use serde_json::json;
 use super::testing::{Browser, set_cookies};
 use crate::http::testing::TestApi;
 
+mod pages;
 mod place;
+mod settings;
+mod signin;
+mod signup;
 
 /// Every page that nobody need be signed in for.
 const OPEN_PAGES: &[&str] = &["/", "/privacy", "/terms", "/support", "/contact", "/notification", "/clients"];

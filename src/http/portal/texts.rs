@@ -22,7 +22,16 @@ pub struct Text {
     /// Its section and key.
     pub key: &'static str,
     /// What stands for which place.
-    pub values: Vec<(&'static str, String)>,
+    pub values: Vec<(&'static str, Filling)>,
+}
+
+/// What fills a place of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// These words.
+    Plain(String),
+    /// Other texts, listed.
+    List(Vec<&'static str>),
 }
 
 impl From<&'static str> for Text {
@@ -35,7 +44,14 @@ impl Text {
     /// The same with a place filled in.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.values.push((name, value.to_string()));
+        self.values.push((name, Filling::Plain(value.to_string())));
+        self
+    }
+
+    /// The same with a place filled by other texts, listed.
+    #[must_use]
+    pub fn with_list(mut self, name: &'static str, keys: Vec<&'static str>) -> Self {
+        self.values.push((name, Filling::List(keys)));
         self
     }
 }
@@ -111,12 +127,29 @@ impl Texts {
 
     /// A text in a language.
     pub fn say(&self, language: &str, text: &Text) -> String {
-        fill(find(self.table(language), text.key), &text.values)
+        say(self.table(language), text)
     }
 
     /// A text as programs are told it: in English, whatever the operator has made of the pages.
     pub fn say_on_the_wire(&self, text: &Text) -> String {
-        fill(find(&self.wire, text.key), &text.values)
+        say(&self.wire, text)
+    }
+}
+
+fn say(table: &Table, text: &Text) -> String {
+    let filled = text.values.iter().map(|(name, filling)| match filling {
+        Filling::Plain(text) => (*name, text.clone()),
+        Filling::List(keys) => (*name, list(table, keys)),
+    });
+    fill(find(table, text.key), &filled.collect::<Vec<_>>())
+}
+
+/// Texts in a row, the last behind an "and".
+fn list(table: &Table, keys: &[&str]) -> String {
+    let words: Vec<&str> = keys.iter().map(|key| find(table, key)).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {} {last}", rest.join(", "), find(table, "error.and")),
+        _ => words.concat(),
     }
 }
 
