@@ -47,6 +47,7 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.geoip(config);
     complaints.texts(config);
     complaints.portal(config);
+    complaints.client_api(config);
     complaints.telemetry(config);
     complaints.0
 }
@@ -303,6 +304,15 @@ impl Complaints {
         }
     }
 
+    fn client_api(&mut self, config: &Config) {
+        let host = &config.client_api.host;
+        let is_host = host.is_empty() || is_plain(host) && !host.contains(['/', ':', '@']);
+        self.unless(is_host, "client_api.host", format!("is '{host}'; write a host name without port, or nothing"));
+        let base = &config.client_api.public_url;
+        let is_fine = base.is_empty() || is_url(base);
+        self.unless(is_fine, "client_api.public_url", format!("is '{base}'; write https://…, or nothing"));
+    }
+
     fn telemetry(&mut self, config: &Config) {
         let filter = &config.telemetry.log_filter;
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
@@ -398,6 +408,8 @@ mod tests {
         assert_eq!(keys(|config| config.device.add_url_base = "".into()), ["device.add_url_base"]);
         assert_eq!(keys(|config| config.legal.base_url = "example.org".into()), ["legal.base_url"]);
         assert_eq!(keys(|config| config.portal.current_source_id = "a b".into()), ["portal.current_source_id"]);
+        assert_eq!(keys(|config| config.client_api.host = "a.example:80".into()), ["client_api.host"]);
+        assert_eq!(keys(|config| config.client_api.public_url = "a.example".into()), ["client_api.public_url"]);
         assert_eq!(keys(|config| config.portal.p12_password.clear()), ["portal.p12_password"]);
         assert_eq!(keys(|config| config.legal.dir = "/nowhere".into()), ["legal.dir"]);
         assert_eq!(keys(|config| config.log_upload.dir = "/nowhere".into()), ["log_upload.dir"]);

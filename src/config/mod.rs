@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub mod address_range;
 pub mod auth;
 pub mod check;
+pub mod client_api;
 pub mod contracts;
 pub mod device;
 pub mod discovery;
@@ -67,6 +68,8 @@ pub struct Config {
     pub log_upload: log_upload::LogUpload,
     /// Legal texts.
     pub legal: legal::Legal,
+    /// The API of phone apps and browser extensions.
+    pub client_api: client_api::ClientApi,
     /// Which providers are offered.
     pub discovery: discovery::Discovery,
     /// Where addresses are.

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::app;
 use super::association;
 use super::auth::role::WantedIdentity;
 use super::caller::Caller;
@@ -260,6 +261,21 @@ pub fn is_full(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, StoreErr
     Ok(limit != 0 && tx.scan(&NETWORK_CLIENTS, network_id)?.len() >= limit)
 }
 
+/// How many top-level clients a network has.
+#[derive(Clone, Copy, Debug)]
+pub struct CountTopLevel {
+    /// The network.
+    pub network_id: NetworkId,
+}
+
+impl Operation for CountTopLevel {
+    type Output = usize;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<usize, DomainError> {
+        Ok(tx.scan(&NETWORK_CLIENTS, &self.network_id)?.len())
+    }
+}
+
 /// Makes a top-level client with a device of its own; `None` when the network has all the clients it may have.
 pub fn create_top_level(tx: &mut Tx<'_>, new: NewClient<'_>) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
     if is_full(tx, &new.network_id)? {
@@ -371,6 +387,7 @@ fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<
             }
             tx.delete(&NETWORK_CLIENTS, &(client.network_id, client_id))?;
             tx.delete(&DEVICES, &client.device_id)?;
+            app::device::remove_of_client(tx, client_id)?;
             certificate::record::remove_of_client(tx, &client.network_id, client_id)?;
         }
     }

@@ -34,8 +34,9 @@ pub enum Effect {
     ClientRemoved(ClientId),
     /// Close every transport of a network, whose tokens are all dead.
     CredentialsChanged(NetworkId),
-    /// Close every transport of a client: its certificate is not good any more. One that has a token dials again.
-    CertificateEnded(ClientId),
+    /// Close every transport of a client: a certificate or token of its is not good any more. One that has another dials
+    /// again.
+    ProofEnded(ClientId),
     /// A client changed what it provides or how it presents itself: peers and discovery follow.
     ClientChanged(NetworkId, ClientId),
 }

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod address_bucket;
 pub mod api_key;
+pub mod app;
 pub mod association;
 pub mod auth;
 pub mod balance;

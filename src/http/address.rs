@@ -30,15 +30,14 @@ pub fn client_address(
     trusted: &[AddressRange],
 ) -> Result<SocketAddr, ForwardingError> {
     let peer = canonical(peer);
-    let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
-    if !is_trusted(peer.ip()) {
+    if !is_trusted(peer.ip(), trusted) {
         return Ok(peer);
     }
     if headers.contains_key(UR_FORWARDED_FOR) {
         return single(headers).ok_or(ForwardingError("X-UR-Forwarded-For"));
     }
     let Some(hops) = hops(headers)? else { return Ok(peer) };
-    let client = hops.iter().rev().find(|hop| !is_trusted(hop.ip())).or(hops.first()).copied().unwrap_or(peer);
+    let client = hops.iter().rev().find(|hop| !is_trusted(hop.ip(), trusted)).or(hops.first()).copied().unwrap_or(peer);
     let port = headers.get(FORWARDED_SOURCE_PORT).map(|value| value.to_str().ok()?.trim().parse().ok());
     match port {
         Some(Some(port)) => Ok(SocketAddr::new(client.ip(), port)),
@@ -92,6 +91,11 @@ fn hop_address(text: &str) -> Option<SocketAddr> {
         Ok(address) => Some(SocketAddr::new(address.to_canonical(), 0)),
         Err(_) => text.parse().map(canonical).ok(),
     }
+}
+
+/// Whether a peer is a proxy whose headers are believed.
+pub fn is_trusted(peer: IpAddr, trusted: &[AddressRange]) -> bool {
+    trusted.iter().any(|range| range.contains(peer.to_canonical()))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -23,6 +23,7 @@ use tower::Layer;
 use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
+use super::app_api;
 use super::error::ApiError;
 use super::state::ApiState;
 use super::unread;
@@ -95,6 +96,8 @@ fn clean_request_path<B>(mut request: Request<B>, prefix: &str) -> Request<B> {
 /// Takes a request through to the routes, and its answer back.
 async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, next: Next) -> Response {
     let Http { cors_origin, request_timeout, .. } = &state.config().http;
+    // Apps of any origin may use the client API.
+    let is_for_all = app_api::is_path(&clean_path(request.uri().path(), &state.config().http.path_prefix));
     let (request, unread) = unread::watch(request);
     let mut response = if request.method() == Method::OPTIONS {
         preflight()
@@ -108,8 +111,9 @@ async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, n
         response
     };
     unread.settle(&mut response).await;
+    let origin = if is_for_all { "*" } else { cors_origin };
     if response.extensions().get::<WithoutCors>().is_none()
-        && let Ok(origin) = HeaderValue::from_str(cors_origin)
+        && let Ok(origin) = HeaderValue::from_str(origin)
     {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }

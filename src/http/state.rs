@@ -11,6 +11,7 @@ use super::log_folder::LogFolder;
 use super::portal::Portal;
 use crate::config::Config;
 use crate::control::Control;
+use crate::domain::app::server::Servers;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::certificate::ClientCertificates;
@@ -44,6 +45,8 @@ pub struct ApiParts {
     pub peers: Arc<Peers>,
     /// The providers to offer.
     pub providers: Arc<ProviderIndex>,
+    /// The places of providers, as the client API lists them.
+    pub servers: Arc<Servers>,
     /// Handles control messages.
     pub control: Arc<Control>,
     /// Contracts and balances.

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::config::units::ByteSize;
 use crate::control::Control;
 use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome};
+use crate::domain::app::server::Servers;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::{Audience, Authenticator};
@@ -64,7 +65,7 @@ pub const PEER: &str = "203.0.113.9:51514";
 pub const START: Timestamp = Timestamp::from_secs(1_770_091_506);
 
 /// How paths begin whose answers hold `null` on purpose.
-const NULLABLE: &[&str] = &["/connect/control", "/key/", "/account/payout-wallet", "/openapi.json"];
+const NULLABLE: &[&str] = &["/connect/control", "/key/", "/account/payout-wallet", "/api/", "/openapi.json"];
 
 /// The API over a store in memory, with a user and a client who may call it.
 pub struct TestApi {
@@ -149,6 +150,7 @@ impl TestApi {
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none(), key_sets));
         let state = ApiState::from(ApiParts {
             portal: Arc::new(Portal::open(service.config()).unwrap()),
+            servers: Arc::new(Servers::new(service.clone(), providers.clone(), ledger.gate().clone())),
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),
@@ -363,6 +365,10 @@ impl Answer {
         &self.asked
     }
 
+    fn is_of_client_api(&self) -> bool {
+        self.asked["path"].as_str().is_some_and(super::app_api::is_path)
+    }
+
     /// Checks the status and returns the body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
@@ -370,11 +376,12 @@ impl Answer {
         self.body
     }
 
-    /// Checks the status, and the exchange against `tests/golden/api/<route>/<case>.json`, where ids, times and tokens
+    /// Checks the status, and the exchange against `tests/golden/<surface>/<route>/<case>.json`, where ids, times and tokens
     /// stand as placeholders. `WARREN_UPDATE_GOLDEN=1` writes the file instead.
     #[track_caller]
     pub fn golden(&self, status: u16, case: &str) {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        golden::check("api", case, &self.asked, status, &self.body);
+        let surface = if self.is_of_client_api() { "app_api" } else { "api" };
+        golden::check(surface, case, &self.asked, status, &self.body);
     }
 }

@@ -17,6 +17,7 @@ use super::key_sets::KeySets;
 use super::mail::Mailer;
 use crate::config::Config;
 use crate::control::Control;
+use crate::domain::app::server::Servers;
 use crate::domain::association;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
@@ -164,6 +165,8 @@ impl Parts {
         });
         let status = Arc::clone(status);
         let custody = Arc::new(LedgerCustody::new(Arc::clone(&service)));
+        let gate = Arc::clone(ledger.gate());
+        let servers = Arc::new(Servers::new(Arc::clone(&service), Arc::clone(&providers), gate));
         let api = ApiState::from(ApiParts {
             service,
             authenticator,
@@ -172,6 +175,7 @@ impl Parts {
             presence,
             peers,
             providers,
+            servers,
             control,
             ledger: Arc::clone(&ledger),
             stats: Arc::clone(&stats),

@@ -42,11 +42,17 @@
 //! | 70 | referrals | network, network it brought | `domain/account/referral.rs` |
 //! | 71 | certificates | user, source | `domain/certificate/record.rs` |
 //! | 72 | certificate_sources | source | `domain/certificate/record.rs` |
+//! | 73 | app_devices | number | `domain/app/device.rs` |
+//! | 74 | user_app_devices | user, SHA-256 | `domain/app/device.rs` |
+//! | 75 | client_app_devices | client | `domain/app/device.rs` |
+//! | 76 | app_tokens | SHA-256 | `domain/app/token.rs` |
+//! | 77 | last_numbers | what is numbered | `domain/app/number.rs` |
 //! | 80 | mail_confirmations | keyed hash of a mail address | `domain/portal/confirmation.rs` |
 //! | 82 | portal_profiles | user | `domain/portal/profile.rs` |
 //! | 84 | mail_opt_outs | keyed hash of a mail address | `domain/portal/opt_out.rs` |
 //! | 85 | mail_opt_out_secret | none | `domain/portal/opt_out.rs` |
 //! | 86 | portal_nobody_asked | none | `domain/portal/password.rs` |
+//! | 90 | server_numbers | place | `domain/app/server.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
 //! | 112 | network_reliability | network, day | `domain/provider/reports.rs` |

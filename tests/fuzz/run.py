@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes every operation of the JSON API as its own document describes it: as a stranger, as a user, as a client.
+"""Fuzzes every operation of the JSON API as its own document describes it: as a stranger, as a user, as a client, as an app.
 
     python3 tests/fuzz/run.py [--max-examples N] [--seed N]
 
@@ -46,6 +46,9 @@ CHECKS = [
 
 # They end the token that they are called with, so each gets a pass and an account of its own.
 DESTRUCTIVE = ["/network/remove-client", "/network/remove-clients", "/auth/network-delete"]
+
+# The API of apps has tokens of its own. Its logout ends the one it is called with.
+APPS, LOGOUT = "/api/", "/api/logout"
 
 # They answer 503 as long as no store is configured, so that phones keep their receipts: the one 5xx that is meant.
 UNAVAILABLE = ["/subscription/verify-play-purchase", "/subscription/verify-apple-transaction"]
@@ -130,6 +133,12 @@ class Server:
         client = self.call("/network/auth-client", user, {"description": name, "device_spec": "none"})
         return {"user": user, "client": client["by_client_jwt"]}
 
+    def app(self, name):
+        """The token of a device of a new network."""
+        self.account(name)
+        body = {"email": f"{name}@fuzz.example", "password": "as good as any", "device_id": "fuzz"}
+        return self.call("/api/login", body=body)["token"]
+
 
 def fuzz(server, programs, name, token, paths, examples, seed, checks):
     """One pass of schemathesis; whether no rule was broken."""
@@ -156,10 +165,10 @@ def tested(name):
     return {case.get("name") for case in xml.etree.ElementTree.parse(report(name)).iter("testcase")}
 
 
-def is_good(server, token):
+def is_good(server, token, path="/subscription/balance"):
     """Whether a token still opens doors; if not, the pass with it has tested little."""
     try:
-        server.call("/subscription/balance", token)
+        server.call(path, token)
         return True
     except urllib.error.HTTPError:
         return False
@@ -207,6 +216,13 @@ def main():
                     token = server.account(f"fuzz-{role}-{number}")[role]
                     name = f"{role}{path.replace('/', '-')}"
                     run(name, token, [f"--include-path={path}"], arguments.max_examples, 1)
+            apps = sum(len(item) for path, item in document["paths"].items() if path.startswith(APPS))
+            token = server.app("fuzz-app")
+            paths = [f"--include-path-regex=^{APPS}", f"--exclude-path={LOGOUT}"]
+            run("app", token, paths, arguments.max_examples, apps - 1)
+            if not is_good(server, token, "/api/user"):
+                failures.append("app: its token was lost on the way")
+            run("app-logout", server.app("fuzz-logout"), [f"--include-path={LOGOUT}"], arguments.max_examples, 1)
         except subprocess.TimeoutExpired:
             failures.append(f"the last pass hung, the rest was left out: no end after {PASS_TIMEOUT} s")
         except (OSError, ValueError) as error:

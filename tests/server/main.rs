@@ -10,6 +10,7 @@ mod client;
 mod configuration;
 mod demo;
 mod devices;
+mod doors;
 mod http;
 mod kill;
 mod lifecycle;

@@ -22,6 +22,7 @@ mod session;
 mod show;
 mod stats;
 mod status;
+mod token;
 mod wallet;
 
 use desk::Desk;
@@ -59,6 +60,9 @@ enum Group {
     /// Hand out, list and revoke client certificates
     #[command(subcommand, alias = "certificate")]
     Certificates(certificate::Certificates),
+    /// List and sign out devices of the client API
+    #[command(subcommand, alias = "token")]
+    Tokens(token::Tokens),
     /// Show, grant and claw back balances
     #[command(subcommand)]
     Balance(balance::Balance),
@@ -103,6 +107,7 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Client(command) => command.run(&desk).await,
             Group::Session(command) => command.run(&desk).await,
             Group::Certificates(command) => command.run(&desk).await,
+            Group::Tokens(command) => command.run(&desk).await,
             Group::Balance(command) => command.run(&desk).await,
             Group::BalanceCode(command) => command.run(&desk).await,
             Group::Payout(command) => command.run(&desk).await,

@@ -80,7 +80,7 @@ impl Operation for HandOut<'_> {
             }
         };
         if present.is_some_and(|record| record.revoke_time.is_none()) {
-            tx.effect(Effect::CertificateEnded(client_id));
+            tx.effect(Effect::ProofEnded(client_id));
         }
         self.issue(tx, client_id).map(Some)
     }

@@ -44,7 +44,7 @@ impl Operation for RevokeCertificate {
             ..record
         };
         tx.put(&CERTIFICATES, &key, &revoked)?;
-        tx.effect(Effect::CertificateEnded(client_id));
+        tx.effect(Effect::ProofEnded(client_id));
         Ok(true)
     }
 }

@@ -62,7 +62,7 @@ impl Operation for EndSource<'_> {
         let rows = tx.page_snapshot(&CERTIFICATES, self.after.as_ref(), PAGE)?;
         for (key, record) in &rows {
             if key.1 == self.source_id && record.revoke_time.is_none() {
-                tx.effect(Effect::CertificateEnded(record.client_id));
+                tx.effect(Effect::ProofEnded(record.client_id));
             }
         }
         let is_more = rows.len() == PAGE;

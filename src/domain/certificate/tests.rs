@@ -106,7 +106,7 @@ async fn a_revoked_certificate_is_refused_and_the_next_is_for_the_same_client() 
     let first = hand_out(&certificates).await;
     let revoke = RevokeCertificate { user_id: USER, source_id: "main".into() };
     assert!(domain.run(&revoke).await.unwrap());
-    assert_eq!(domain.take_effects(), [Effect::CertificateEnded(first.client_id)]);
+    assert_eq!(domain.take_effects(), [Effect::ProofEnded(first.client_id)]);
     assert!(matches!(certificates.authenticate(&leaf(&first)), Err(DomainError::Unauthorized)));
     assert!(!domain.run(&revoke).await.unwrap(), "once only");
     let listed = domain.run(&ListCertificates { user_id: USER }).await.unwrap();
@@ -124,7 +124,7 @@ async fn another_source_makes_the_certificates_of_the_one_before_worthless() {
     let (domain, certificates) = with_user(Config::default()).await;
     let first = hand_out(&certificates).await;
     certificates.move_to("second").await.unwrap();
-    assert_eq!(domain.take_effects(), [Effect::CertificateEnded(first.client_id)]);
+    assert_eq!(domain.take_effects(), [Effect::ProofEnded(first.client_id)]);
     assert!(certificates.authenticate(&leaf(&first)).is_err());
     let second = hand_out(&certificates).await;
     assert_eq!((second.client_id, &*second.source_id), (first.client_id, "second"));
@@ -175,7 +175,7 @@ async fn a_new_password_ends_what_was_given_out_before_it() {
     assert!(certificates.authenticate(&leaf(&first)).is_err());
     let second = hand_out(&certificates).await;
     certificates.authenticate(&leaf(&second)).unwrap();
-    assert_eq!(domain.take_effects(), [Effect::CertificateEnded(first.client_id)]);
+    assert_eq!(domain.take_effects(), [Effect::ProofEnded(first.client_id)]);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub mod provider;
 pub mod session;
 pub mod stats;
 pub mod status;
+pub mod token;
 pub mod wallet;
 
 /// Largest body of a command.
@@ -69,6 +70,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(provider::routes())
         .merge(stats::routes())
         .merge(wallet::routes())
+        .merge(token::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn(|request: Request, next: Next| layers::catch_panic(next.run(request))))
