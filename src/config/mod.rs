@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod address_range;
+pub mod advice;
 pub mod auth;
 pub mod check;
 pub mod contracts;
