@@ -8,4 +8,5 @@ pub mod find;
 pub mod name;
 pub mod referral;
 pub mod rename;
+mod repeat;
 pub mod user;
