@@ -55,6 +55,21 @@ pub const PUBLIC: &[&str] = &[
     "POST /pay/stripe",
     "POST /pay/solana",
     "POST /apple/notification",
+    "GET /verify/keys",
+    "GET /verify/stats",
+    "GET /verify/proofs",
+    "GET /sn/epoch",
+    "GET /sn/artifact",
+    "GET /sn/artifacts",
+    "GET /sn/evidence",
+    "POST /sn/evidence",
+    "GET /sn/evidence/history",
+    "GET /x402/skus",
+    "POST /pay/circle",
+    "POST /account/circle-wallet",
+    "POST /pay/coinbase",
+    "POST /pay/play",
+    "POST /updates/brevo",
 ];
 
 /// Bytes that are no JSON.

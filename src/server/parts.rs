@@ -26,7 +26,9 @@ use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::contract::chores::Chores;
 use crate::domain::location::geoip::Geography;
+use crate::domain::news;
 use crate::domain::password::Pepper;
+use crate::domain::payout::drive::Payouts;
 use crate::domain::peer::Peers;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
@@ -37,7 +39,6 @@ use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
 use crate::domain::wallet::jobs;
-use crate::domain::wallet::local::LedgerCustody;
 use crate::http::log_folder::{self, LogFolder};
 use crate::http::portal::Portal;
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
@@ -138,6 +139,8 @@ impl Parts {
         let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
+        let payouts = Payouts::new(Arc::clone(&service), Arc::clone(&ledger), vendor::payout_sender(config)?);
+        let news = news::drive(Arc::clone(&service), vendor::news_list(config)?);
         providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
         tasks.spawn(async move { driven.drive(stopped).await });
@@ -155,12 +158,14 @@ impl Parts {
                 () = expiring => {}
                 () = sweeping => {}
                 () = wallets => {}
+                () = payouts.drive() => {}
+                () = news => {}
                 () = seller.drive() => {}
                 () = stop.cancelled() => {}
             }
         });
         let status = Arc::clone(status);
-        let custody = Arc::new(LedgerCustody::new(Arc::clone(&service)));
+        let (custody, seeker) = (vendor::custody(&service)?, vendor::seeker(config)?);
         let api = ApiState::from(ApiParts {
             service,
             authenticator,
@@ -175,6 +180,7 @@ impl Parts {
             logs,
             portal,
             custody,
+            seeker,
             shop,
             status,
         });

@@ -25,7 +25,7 @@ pub(super) fn sent_code(api: &TestApi) -> String {
     let mut codes = api.effects.take().into_iter().rev().filter_map(|effect| match effect {
         Effect::Send(message) => match message.kind {
             MessageKind::VerifyCode(code) | MessageKind::ResetCode(code) => Some(code),
-            MessageKind::PasswordChanged | MessageKind::Portal(_) => None,
+            MessageKind::PasswordChanged | MessageKind::BalanceCode { .. } | MessageKind::Portal(_) => None,
         },
         _ => None,
     });
