@@ -47,8 +47,11 @@ CHECKS = [
 # They end the token that they are called with, so each gets a pass and an account of its own.
 DESTRUCTIVE = ["/network/remove-client", "/network/remove-clients", "/auth/network-delete"]
 
-# They answer 503 as long as no store is configured, so that phones keep their receipts: the one 5xx that is meant.
-UNAVAILABLE = ["/subscription/verify-play-purchase", "/subscription/verify-apple-transaction"]
+# They answer 503 as long as no store is configured, so that phones keep their receipts, and as there is no subnet: the two
+# 5xx that are meant.
+RECEIPTS = ["/subscription/verify-play-purchase", "/subscription/verify-apple-transaction"]
+SUBNET = ["/sn/epoch", "/sn/artifact", "/sn/artifacts", "/sn/evidence", "/sn/evidence/history"]
+UNAVAILABLE = RECEIPTS + SUBNET
 
 SETTINGS = {
     "HTTP__LISTEN": "127.0.0.1:0",
@@ -194,19 +197,26 @@ def main():
                 if len(operations[name]) != expected:
                     failures.append(f"{name}: {len(operations[name])} operations tested, {expected} expected")
 
-            run("stranger", None, [], arguments.max_examples, total)
+            def count(paths):
+                return sum(len(document["paths"][path]) for path in paths)
+
+            def only(paths):
+                return [f"--include-path={path}" for path in paths]
+
+            others = [f"--exclude-path={path}" for path in SUBNET]
+            run("stranger", None, others, arguments.max_examples, total - count(SUBNET))
+            run("stranger-subnet", None, only(SUBNET), arguments.max_examples, count(SUBNET), CHECKS[1:])
             gentle = [f"--exclude-path={path}" for path in DESTRUCTIVE + UNAVAILABLE]
             for role in ["user", "client"]:
                 token = server.account(f"fuzz-{role}")[role]
-                run(role, token, gentle, arguments.max_examples, total - len(DESTRUCTIVE) - len(UNAVAILABLE))
-                receipts = [f"--include-path={path}" for path in UNAVAILABLE]
-                run(f"{role}-receipts", token, receipts, arguments.max_examples, len(UNAVAILABLE), CHECKS[1:])
+                run(role, token, gentle, arguments.max_examples, total - count(DESTRUCTIVE + UNAVAILABLE))
+                run(f"{role}-off", token, only(UNAVAILABLE), arguments.max_examples, count(UNAVAILABLE), CHECKS[1:])
                 if not is_good(server, token):
                     failures.append(f"{role}: its token was lost on the way")
                 for number, path in enumerate(DESTRUCTIVE):
                     token = server.account(f"fuzz-{role}-{number}")[role]
                     name = f"{role}{path.replace('/', '-')}"
-                    run(name, token, [f"--include-path={path}"], arguments.max_examples, 1)
+                    run(name, token, only([path]), arguments.max_examples, 1)
         except subprocess.TimeoutExpired:
             failures.append(f"the last pass hung, the rest was left out: no end after {PASS_TIMEOUT} s")
         except (OSError, ValueError) as error:
@@ -217,8 +227,8 @@ def main():
     log = server.log.read_text(errors="replace")
     if "ERROR" in log or "panicked" in log:
         failures.append(f"errors in the server's log:\n{log[:20_000]}")
-    count = len(set().union(*operations.values()))
-    print(f"-- fuzzing: {count} of {total} operations in {len(operations)} passes,", end=" ")
+    reached = len(set().union(*operations.values()))
+    print(f"-- fuzzing: {reached} of {total} operations in {len(operations)} passes,", end=" ")
     print(f"{len(failures)} failures, {time.monotonic() - start:.0f} s")
     for failure in failures:
         print(f"FAILED: {failure}")
