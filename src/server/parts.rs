@@ -136,6 +136,7 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        let (custody, seeker) = (vendor::custody(&service)?, vendor::seeker(config)?);
         let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
@@ -165,7 +166,6 @@ impl Parts {
             }
         });
         let status = Arc::clone(status);
-        let (custody, seeker) = (vendor::custody(&service)?, vendor::seeker(config)?);
         let api = ApiState::from(ApiParts {
             service,
             authenticator,
