@@ -13,13 +13,14 @@ use super::error::DomainError;
 use super::network::{NETWORKS, USERS};
 use super::operation::{Operation, Tx};
 use super::preferences::{PREFERENCES, Preferences};
+use super::seal::Sealed;
 use super::service::Service;
 use crate::ids::{NetworkId, UserId};
 use crate::json_record;
 use crate::store::table::Table;
 
-/// Changes that the company does not know yet, by mail address.
-pub const NEWS_CHANGES: Table<String, NewsChange> = Table::new(220, "news_changes");
+/// Changes that the company does not know yet, by the keyed hash of the mail address.
+pub const NEWS_CHANGES: Table<[u8; 32], PendingChange> = Table::new(220, "news_changes");
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(30);
@@ -38,7 +39,16 @@ pub enum NewsChange {
     /// Its account is gone.
     Forget,
 }
-json_record!(NewsChange, 1);
+
+/// A change that the company does not know yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingChange {
+    /// Whose.
+    pub address: Sealed,
+    /// What.
+    pub change: NewsChange,
+}
+json_record!(PendingChange, 1);
 
 /// The company that sends news.
 pub trait NewsList: Send + Sync + 'static {
@@ -59,7 +69,8 @@ pub(super) fn note(tx: &mut Tx<'_>, user_id: &UserId, change: NewsChange) -> Res
     for method in method::methods(tx, user_id)? {
         let is_mail = matches!(method.kind, MethodKind::Email | MethodKind::Apple | MethodKind::Google);
         if is_mail && method.verified {
-            tx.put(&NEWS_CHANGES, &method.identity, &change)?;
+            let (key, address) = (tx.seal.hash(&method.identity), tx.seal.seal(&method.identity));
+            tx.put(&NEWS_CHANGES, &key, &PendingChange { address, change })?;
         }
     }
     Ok(())
@@ -86,7 +97,7 @@ impl Operation for Unsubscribe {
     type Output = ();
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
-        let Some(address) = UserAuth::parse(&self.address) else { return Ok(()) };
+        let Some(address) = UserAuth::parse_mail(&self.address) else { return Ok(()) };
         let Some(user_id) = method::user_of(tx, address.as_str())? else { return Ok(()) };
         let Some(user) = tx.get(&USERS, &user_id)? else { return Ok(()) };
         Ok(tx.put(&PREFERENCES, &user.network_id, &Preferences { product_updates: false })?)
@@ -96,22 +107,25 @@ impl Operation for Unsubscribe {
 struct Changes;
 
 impl Operation for Changes {
-    type Output = Vec<(String, NewsChange)>;
+    /// Each with its address, unless that was sealed under another key.
+    type Output = Vec<([u8; 32], Option<String>, PendingChange)>;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, DomainError> {
-        Ok(tx.page_snapshot(&NEWS_CHANGES, None, MAX_AT_ONCE)?)
+        let changes = tx.page_snapshot(&NEWS_CHANGES, None, MAX_AT_ONCE)?;
+        let open = |(key, pending): ([u8; 32], PendingChange)| (key, tx.seal.open(&pending.address), pending);
+        Ok(changes.into_iter().map(open).collect())
     }
 }
 
 /// Notes that the company knows of a change, unless there is a newer one.
-struct Known<'a>(&'a String, NewsChange);
+struct Known<'a>([u8; 32], &'a PendingChange);
 
 impl Operation for Known<'_> {
     type Output = ();
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<(), DomainError> {
-        if tx.get(&NEWS_CHANGES, self.0)? == Some(self.1) {
-            tx.delete(&NEWS_CHANGES, self.0)?;
+        if tx.get(&NEWS_CHANGES, &self.0)?.as_ref() == Some(self.1) {
+            tx.delete(&NEWS_CHANGES, &self.0)?;
         }
         Ok(())
     }
@@ -130,11 +144,16 @@ pub async fn drive(service: Arc<Service>, list: Option<Arc<dyn NewsList>>) {
 
 /// Tells the company of the changes it does not know, until it does not answer.
 pub async fn tell_changes(service: &Service, list: &dyn NewsList) -> Result<(), DomainError> {
-    for (address, change) in service.read(&Changes)? {
-        if list.tell(address.clone(), change).await.is_err() {
+    for (key, address, pending) in service.read(&Changes)? {
+        let Some(address) = address else {
+            tracing::error!("who wants news was sealed under another identity-key; it is dropped");
+            service.run(&Known(key, &pending)).await?;
+            continue;
+        };
+        if list.tell(address, pending.change).await.is_err() {
             return Ok(());
         }
-        service.run(&Known(&address, change)).await?;
+        service.run(&Known(key, &pending)).await?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@
 //! | 217 | sendings | payment or transfer | `domain/wallet/sending.rs` |
 //! | 218 | paid_into_wallets | payment | `domain/payout/into_wallet.rs` |
 //! | 219 | last_payout_run | none | `domain/payout/run.rs` |
-//! | 220 | news_changes | mail address | `domain/news.rs` |
+//! | 220 | news_changes | keyed hash of a mail address | `domain/news.rs` |
 //! | 221 | sold_codes | purchase key | `domain/purchase/code_sale.rs` |
 //! | 222 | subnet_wallets | network, client | `domain/subnet.rs` |
 //! | 250 | ledger_wallets | wallet | `domain/wallet/journal.rs` |

@@ -49,8 +49,8 @@ impl CoinShop for Coinbase {
             tracing::warn!(charge = id, name, "something was paid in coins whose name is not in the settings");
             return Ok(None);
         };
-        let address = charge["metadata"]["email"].as_str().and_then(UserAuth::parse);
-        let Some(address) = address.filter(|address| address.as_str().contains('@')) else {
+        let address = charge["metadata"]["email"].as_str().and_then(UserAuth::parse_mail);
+        let Some(address) = address else {
             tracing::warn!(charge = id, "something was paid in coins by nobody who can be reached");
             return Err(ReportError::Malformed);
         };

@@ -191,7 +191,8 @@ impl Stripe {
         let id = text(session, "/id").ok_or(ReportError::Malformed)?;
         let network_id = text(session, "/client_reference_id").and_then(|id| id.parse::<NetworkId>().ok());
         let address = text(session, "/customer_details/email").or_else(|| text(session, "/customer_email"));
-        let address = address.and_then(|address| UserAuth::parse(&address)).map(|address| address.as_str().to_owned());
+        let address =
+            address.and_then(|address| UserAuth::parse_mail(&address)).map(|address| address.as_str().to_owned());
         let buyer = match (network_id, address) {
             (Some(network_id), _) => Buyer::Network(network_id),
             (None, Some(address)) => Buyer::Address(address),

@@ -19,6 +19,7 @@ use crate::domain::contract::Ledger;
 use crate::domain::contract::payout::{ListPayments, Payment, PayoutRun};
 use crate::domain::network::{NETWORKS, NetworkRecord};
 use crate::domain::operation::Operation;
+use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::testing::{NoEffects, id};
 use crate::domain::wallet::account_wallet::AddWallet;
@@ -223,7 +224,13 @@ impl World {
     fn start_on(&self, store: Arc<dyn Store>) -> Machine {
         let (clock, config) = (self.clock.clone(), Arc::clone(&self.config));
         let effects = Arc::new(NoEffects);
-        let service = Arc::new(Service::new(Arc::clone(&store), clock.clone(), Arc::clone(&config), effects));
+        let service = Arc::new(Service::new(
+            Arc::clone(&store),
+            clock.clone(),
+            Arc::clone(&config),
+            SealKey::ephemeral(),
+            effects,
+        ));
         let ledger = Ledger::open(Arc::clone(&service), store, clock, config).unwrap();
         let sender: Arc<dyn PayoutSender> = Arc::<FakeSender>::clone(&self.sender);
         let payouts = Payouts::new(Arc::clone(&service), Arc::clone(&ledger), Some(sender));
