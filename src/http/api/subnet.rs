@@ -82,7 +82,7 @@ struct PoolClaimResult {
 async fn pool_claim(_caller: Session, RawQuery(query): RawQuery) -> ApiResult<PoolClaimResult> {
     let parameters = query.as_deref().unwrap_or_default().split('&');
     let mut epochs = parameters.filter_map(|parameter| parameter.strip_prefix("epoch="));
-    if epochs.any(|epoch| epoch.parse::<u64>().is_err()) {
+    if epochs.any(|epoch| !epoch.parse::<i64>().is_ok_and(|epoch| epoch >= 0)) {
         return Err(ApiError::bad_request("Bad epoch."));
     }
     Ok(Json(PoolClaimResult { error: "No claimable epoch.".into() }))

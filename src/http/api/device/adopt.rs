@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DeviceResult, StatusResult, invalid_code};
+use super::{AssociationStatusResult, DeviceResult, invalid_code};
 use crate::domain::association::adopt::{AdoptRequest, ConfirmAdoptOutcome, LIFE};
 use crate::domain::association::code::Code;
 use crate::http::answer::Json;
@@ -75,16 +75,16 @@ pub struct AdoptStatusArgs {
     path = "/device/adopt-status",
     tag = "devices",
     request_body = AdoptStatusArgs,
-    responses((status = 200, body = StatusResult))
+    responses((status = 200, body = AssociationStatusResult))
 )]
 pub async fn adopt_status(
     State(state): State<ApiState>,
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<AdoptStatusArgs>,
-) -> ApiResult<StatusResult> {
+) -> ApiResult<AssociationStatusResult> {
     let code = Code::parse(&args.adopt_code)?;
     let status = state.accounts.adopt_status(&origin, &code).await?;
-    Ok(Json(StatusResult::new(status, "Invalid adopt code.")))
+    Ok(Json(AssociationStatusResult::new(status, "Invalid adopt code.")))
 }
 
 /// An adopt code, its secret, and who has added it.

@@ -50,7 +50,7 @@ fn invalid_code() -> ErrorMessage {
 
 /// How far a share or an adoption is.
 #[derive(Default, Serialize, ToSchema)]
-struct StatusResult {
+struct AssociationStatusResult {
     /// Whoever made the code has not confirmed yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
@@ -63,7 +63,7 @@ struct StatusResult {
     error: Option<ErrorMessage>,
 }
 
-impl StatusResult {
+impl AssociationStatusResult {
     fn new(status: Option<Status>, unknown: &str) -> Self {
         match status {
             Some(Status { is_pending: pending, network_name: associated_network_name }) => {

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{StatusResult, invalid_code};
+use super::{AssociationStatusResult, invalid_code};
 use crate::domain::association::code::Code;
 use crate::domain::association::share::{ConfirmShare, CreateShare, CreateShareOutcome};
 use crate::http::answer::Json;
@@ -73,17 +73,17 @@ pub struct ShareStatusArgs {
     tag = "devices",
     security(("bearer" = [])),
     request_body = ShareStatusArgs,
-    responses((status = 200, body = StatusResult))
+    responses((status = 200, body = AssociationStatusResult))
 )]
 pub async fn share_status(
     State(state): State<ApiState>,
     _caller: Session,
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<ShareStatusArgs>,
-) -> ApiResult<StatusResult> {
+) -> ApiResult<AssociationStatusResult> {
     let code = Code::parse(&args.share_code)?;
     let status = state.accounts.share_status(&origin, &code).await?;
-    Ok(Json(StatusResult::new(status, "Invalid share code.")))
+    Ok(Json(AssociationStatusResult::new(status, "Invalid share code.")))
 }
 
 /// A share code and its guest.

@@ -74,10 +74,10 @@ async fn the_newest_wallet_at_circle_is_shown_with_what_is_in_it() {
 async fn a_transfer_at_circle_is_checked_here_and_begun_once() {
     let mock = Mock::start("circle/transfer", &[]).await;
     let stranger = TestApi::with_config(config(&mock));
-    transfer(&stranger, OTHER, USD).await.golden(200, "no_wallet");
+    transfer(&stranger, OTHER, USD).await.golden(200, "circle_no_wallet");
     let api = known(&mock).await;
     let body = json!({"to_address": OTHER, "amount_usdc_nano_cents": USD, "terms": false});
-    api.post("/wallet/circle-transfer-out", body).token(&api.user_token).await.golden(200, "terms");
+    api.post("/wallet/circle-transfer-out", body).token(&api.user_token).await.golden(200, "circle_terms");
     let message = |answer: Value| answer["error"]["message"].as_str().unwrap().to_owned();
     assert_eq!(message(transfer(&api, OTHER, USD).await.expect(200)), "No wallet.");
     assert_eq!(message(transfer(&api, OTHER, 1001).await.expect(200)), "Invalid amount.");
