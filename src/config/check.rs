@@ -181,15 +181,21 @@ impl Complaints {
 
     fn mail(&mut self, config: &Config) {
         let mail = &config.mail;
-        if mail.mode != MailMode::Smtp {
+        let (brevo, is_brevo) = (&config.brevo, mail.mode == MailMode::Brevo);
+        let needs_key = is_brevo || brevo.list_id != 0;
+        self.unless(!needs_key || !brevo.api_key.is_empty(), "brevo.api_key", "is empty; Brevo gives one");
+        if !is_brevo && mail.mode != MailMode::Smtp {
+            return;
+        }
+        let is_address = mail.from.parse::<lettre::Address>().is_ok();
+        self.unless(is_address, "mail.from", format!("is '{}', which is not a mail address", mail.from));
+        self.positive(mail.queue, "mail.queue");
+        if is_brevo {
             return;
         }
         self.unless(!mail.smtp_host.is_empty(), "mail.smtp_host", "must name the server that takes messages");
         self.unless(mail.smtp_port != 0, "mail.smtp_port", "must not be 0");
-        let is_address = mail.from.parse::<lettre::Address>().is_ok();
-        self.unless(is_address, "mail.from", format!("is '{}', which is not a mail address", mail.from));
         self.lasting(mail.timeout, "mail.timeout");
-        self.positive(mail.queue, "mail.queue");
         self.unless(
             mail.smtp_user.is_empty() == mail.smtp_password.is_empty(),
             "mail.smtp_password",
@@ -203,9 +209,30 @@ impl Complaints {
         self.all_or_none(&config.apple.required());
         self.all_or_none(&config.google.required());
         self.all_or_none(&config.solana.required());
+        self.circle(config);
         if !config.apple.roots.as_os_str().is_empty() {
             self.file(&config.apple.roots, "apple.roots", "a PEM file of root certificates");
         }
+    }
+
+    fn circle(&mut self, config: &Config) {
+        let circle = &config.circle;
+        self.all_or_none(&circle.required());
+        let chain = &config.wallet.chain;
+        let is_same = circle.blockchain.is_empty() || circle.blockchain.starts_with(chain.as_str());
+        let complaint = format!("is '{}' while wallet.chain is '{chain}'; let them be of one chain", circle.blockchain);
+        self.unless(is_same, "circle.blockchain", complaint);
+        let has_wallet = !circle.solana_wallet_id.is_empty() || !circle.polygon_wallet_id.is_empty();
+        let secret = &circle.entity_secret;
+        if secret.is_empty() {
+            let text = "and circle.polygon_wallet_id need circle.entity_secret";
+            self.unless(!has_wallet, "circle.solana_wallet_id", text);
+            return;
+        }
+        let is_secret = secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.unless(is_secret, "circle.entity_secret", "must be the 64 hex digits that Circle registered");
+        self.unless(has_wallet, "circle.entity_secret", "needs circle.solana_wallet_id or circle.polygon_wallet_id");
+        self.unless(!circle.api_token.is_empty(), "circle.api_token", "is empty while circle.entity_secret is set");
     }
 
     fn all_or_none(&mut self, required: &[(&'static str, bool)]) {
@@ -422,6 +449,17 @@ mod tests {
         assert_eq!(keys(|config| config.solana.receiver = "x".into()), ["solana.webhook_secret"]);
         assert_eq!(keys(|config| config.google.package = "x".into()).len(), 5);
         assert_eq!(keys(|config| config.apple.roots = "/nowhere".into()).len(), 4);
+        let rest = ["circle.blockchain", "circle.blockchain_name"];
+        assert_eq!(keys(|config| config.circle.api_token = "x".into()), rest);
+        assert_eq!(keys(|config| config.circle.solana_wallet_id = "x".into()), ["circle.solana_wallet_id"]);
+        let rest = ["circle.entity_secret", "circle.entity_secret", "circle.api_token"];
+        assert_eq!(keys(|config| config.circle.entity_secret = "x".into()), rest);
+        let other_chain = |config: &mut Config| {
+            config.circle.api_token = "x".into();
+            config.circle.blockchain = "MATIC".into();
+            config.circle.blockchain_name = "Polygon".into();
+        };
+        assert_eq!(keys(other_chain), ["circle.blockchain"]);
     }
 
     #[test]
@@ -436,5 +474,11 @@ mod tests {
             config.mail.mode = MailMode::Smtp;
         };
         assert_eq!(keys(sent), ["mail.from", "mail.smtp_password"]);
+        let sent = |config: &mut Config| {
+            spoil(config);
+            config.mail.mode = MailMode::Brevo;
+        };
+        assert_eq!(keys(sent), ["brevo.api_key", "mail.from"]);
+        assert_eq!(keys(|config| config.brevo.list_id = 7), ["brevo.api_key"]);
     }
 }

@@ -6,9 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 pub mod address_range;
+pub mod advice;
 pub mod auth;
+pub mod brevo;
 pub mod check;
 pub mod client_api;
+pub mod circle;
 pub mod contracts;
 pub mod device;
 pub mod discovery;
@@ -19,6 +22,7 @@ pub mod limits;
 pub mod load;
 pub mod log_upload;
 pub mod mail;
+pub mod payout;
 pub mod portal;
 pub mod purchase;
 pub mod relay;
@@ -44,10 +48,18 @@ pub struct Config {
     pub auth: auth::Auth,
     /// Verification codes and notices.
     pub mail: mail::Mail,
+    /// Mail and news through Brevo.
+    pub brevo: brevo::Brevo,
     /// What a network is granted.
     pub plan: contracts::Plan,
     /// Wallets, and the addresses they pay to.
     pub wallet: wallet::Wallet,
+    /// Who holds the token of a phone.
+    pub helius: wallet::Helius,
+    /// Wallets of users at Circle, and payments from there.
+    pub circle: circle::Circle,
+    /// When providers are paid.
+    pub payout: payout::Payout,
     /// What is for sale.
     pub purchase: purchase::Purchase,
     /// Payments by card.
@@ -56,6 +68,8 @@ pub struct Config {
     pub apple: purchase::Apple,
     /// Receipts of Google Play.
     pub google: purchase::Google,
+    /// Payments in coins.
+    pub coinbase: purchase::Coinbase,
     /// Payments on Solana.
     pub solana: purchase::Solana,
     /// Permission to transfer.

@@ -23,6 +23,13 @@ pub enum MessageKind {
     PasswordChanged,
     /// A letter of the account website.
     Portal(Box<PortalMail>),
+    /// A balance code that was bought.
+    BalanceCode {
+        /// Its secret.
+        code: String,
+        /// What it is worth, in words.
+        item: String,
+    },
 }
 
 /// Something outside the store that follows from a commit.

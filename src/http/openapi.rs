@@ -59,6 +59,21 @@ pub const PUBLIC: &[&str] = &[
     "POST /pay/solana",
     "POST /apple/notification",
     "POST /api/login",
+    "GET /verify/keys",
+    "GET /verify/stats",
+    "GET /verify/proofs",
+    "GET /sn/epoch",
+    "GET /sn/artifact",
+    "GET /sn/artifacts",
+    "GET /sn/evidence",
+    "POST /sn/evidence",
+    "GET /sn/evidence/history",
+    "GET /x402/skus",
+    "POST /pay/circle",
+    "POST /account/circle-wallet",
+    "POST /pay/coinbase",
+    "POST /pay/play",
+    "POST /updates/brevo",
 ];
 
 /// Bytes that are no JSON.

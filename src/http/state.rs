@@ -23,6 +23,7 @@ use crate::domain::purchase::shop::Shop;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::wallet::custody::Custody;
+use crate::domain::wallet::seeker::SeekerOracle;
 use crate::time::Timestamp;
 
 /// What handlers can reach: a handle, since every layer and handler of a request clones it.
@@ -61,6 +62,8 @@ pub struct ApiParts {
     pub portal: Arc<Portal>,
     /// The wallets of users.
     pub custody: Arc<dyn Custody>,
+    /// Knows whose wallets are marked.
+    pub seeker: Arc<dyn SeekerOracle>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

@@ -49,7 +49,6 @@ use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
-use crate::domain::wallet::local::LedgerCustody;
 use crate::store::memory::MemoryStore;
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::store::{Commit, Store};
@@ -155,7 +154,8 @@ impl TestApi {
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),
             accounts,
-            custody: Arc::new(LedgerCustody::new(service.clone())),
+            custody: vendor::custody(&service).unwrap(),
+            seeker: vendor::seeker(service.config()).unwrap(),
             service,
             presence,
             peers,

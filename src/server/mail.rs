@@ -21,6 +21,7 @@ use crate::config::mail::{Mail as Settings, MailMode, SmtpTls};
 use crate::domain::effect::{Message, MessageKind};
 use crate::http::portal::texts::Texts;
 use crate::telemetry::metrics::MailMetrics;
+use crate::vendor::brevo::{Brevo, BrevoMail};
 
 /// Attempts for one message.
 const ATTEMPTS: u32 = 3;
@@ -61,8 +62,8 @@ pub(super) struct Letter {
 }
 
 impl Mailer {
-    /// The mailer of these settings, and in mode `smtp` the task that sends; it ends once every [`Mailer`] is gone and
-    /// the queue is empty.
+    /// The mailer of these settings, and in modes `smtp` and `brevo` the task that sends; it ends once every [`Mailer`]
+    /// is gone and the queue is empty.
     pub fn start(
         config: &Config,
         texts: Arc<Texts>,
@@ -74,9 +75,13 @@ impl Mailer {
                 tracing::warn!("mail.mode is \"log\": codes and links are written to this log, for a lab only");
                 (Way::Log, None)
             }
-            MailMode::Smtp => {
+            MailMode::Smtp | MailMode::Brevo => {
                 let (queue, letters) = mpsc::channel(config.mail.queue);
-                let sender = Sender { transport: transport(&config.mail)?, from: sender(&config.mail)? };
+                let from = sender(&config.mail)?;
+                let sender = match config.mail.mode {
+                    MailMode::Brevo => Sender::Brevo { brevo: Brevo::new(&config.brevo)?, from },
+                    _ => Sender::Smtp { transport: transport(&config.mail)?, from },
+                };
                 (Way::Queue(queue), Some(tokio::spawn(sender.run(letters, metrics.clone()))))
             }
         };
@@ -129,15 +134,20 @@ impl Mailer {
                 let desk = Desk { texts: &self.texts, base: &self.portal_base, product };
                 return desk.write(&message.to, mail);
             }
+            MessageKind::BalanceCode { code, item } => (
+                format!("{product}: your code"),
+                format!("Thank you. Your code for {item} is\n\n{code}\n\nRedeem it in the app.\n"),
+                Some(code.clone()),
+            ),
         };
         Letter { to: message.to.clone(), subject, text, code, unsubscribe: None }
     }
 }
 
-/// The task behind mode `smtp`.
-struct Sender {
-    transport: Transport,
-    from: Mailbox,
+/// The task behind modes `smtp` and `brevo`.
+enum Sender {
+    Smtp { transport: Transport, from: Mailbox },
+    Brevo { brevo: Brevo, from: Mailbox },
 }
 
 impl Sender {
@@ -155,26 +165,16 @@ impl Sender {
 
     async fn deliver(&self, letter: &Letter) -> anyhow::Result<()> {
         let to: Mailbox = letter.to.parse().ok().context("the recipient is not a mail address")?;
-        let mut mail = lettre::Message::builder().from(self.from.clone()).to(to).subject(&letter.subject);
-        if let Some(link) = &letter.unsubscribe {
-            mail = mail.header(ListUnsubscribe(format!("<{link}>"))).header(OneClick);
-        }
-        let mail = mail.body(letter.text.clone()).context("the message cannot be put together")?;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            match self.transport.send(mail.clone()).await {
-                Ok(_) => break,
-                Err(error) if attempt == ATTEMPTS || error.is_permanent() => {
-                    // The server's own words may repeat the address, so they stay below the warning.
-                    tracing::debug!(%error, attempt, "the mail server refused");
-                    anyhow::bail!("the mail server did not take it in {attempt} attempts");
-                }
-                Err(error) => tracing::debug!(%error, attempt, "the mail server did not take a message yet"),
+        match self {
+            Self::Smtp { transport, from } => deliver_smtp(transport, (from, to), letter).await,
+            Self::Brevo { brevo, from } => {
+                let (name, address) = (from.name.as_deref().unwrap_or_default(), from.email.to_string());
+                let to = to.email.to_string();
+                let Letter { subject, text, unsubscribe, .. } = letter;
+                let unsubscribe = unsubscribe.as_deref();
+                Ok(brevo.send(BrevoMail { from: (name, &address), to: &to, subject, text, unsubscribe }).await?)
             }
-            sleep(pause).await;
-            pause *= 4;
         }
-        Ok(())
     }
 }
 
@@ -214,6 +214,29 @@ impl Header for OneClick {
     }
 }
 
+async fn deliver_smtp(transport: &Transport, (from, to): (&Mailbox, Mailbox), letter: &Letter) -> anyhow::Result<()> {
+    let mut mail = lettre::Message::builder().from(from.clone()).to(to).subject(&letter.subject);
+    if let Some(link) = &letter.unsubscribe {
+        mail = mail.header(ListUnsubscribe(format!("<{link}>"))).header(OneClick);
+    }
+    let mail = mail.body(letter.text.clone()).context("the message cannot be put together")?;
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        match transport.send(mail.clone()).await {
+            Ok(_) => break,
+            Err(error) if attempt == ATTEMPTS || error.is_permanent() => {
+                // The server's own words may repeat the address, so they stay below the warning.
+                tracing::debug!(%error, attempt, "the mail server refused");
+                anyhow::bail!("the mail server did not take it in {attempt} attempts");
+            }
+            Err(error) => tracing::debug!(%error, attempt, "the mail server did not take a message yet"),
+        }
+        sleep(pause).await;
+        pause *= 4;
+    }
+    Ok(())
+}
+
 fn sender(settings: &Settings) -> anyhow::Result<Mailbox> {
     let address = settings.from.parse().with_context(|| format!("mail.from is not an address: {}", settings.from))?;
     Ok(Mailbox::new(Some(settings.product.clone()), address))
@@ -247,6 +270,7 @@ mod tests {
 
     use super::*;
     use crate::domain::portal::mail::{Letter as PortalLetter, PortalMail};
+    use crate::vendor::testing::Mock;
 
     fn texts() -> Arc<Texts> {
         Arc::new(Texts::open(std::path::Path::new(""), "en").unwrap())
@@ -340,6 +364,25 @@ mod tests {
         assert!(headers.contains("\r\nList-Unsubscribe: <https://account.hill.example/do-not-email?"), "{headers}");
         assert!(!headers.to_lowercase().contains("\nbcc:"), "{headers}");
         assert_eq!(told.matches("RCPT TO").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn brevo_takes_the_same_messages() {
+        let mock = Mock::start("brevo/server", &[]).await;
+        let mut config = Config::default();
+        config.mail.mode = MailMode::Brevo;
+        config.mail.from = "warren@hill.example".into();
+        config.brevo.api_key = "key-1".into();
+        config.brevo.base_url = format!("{}/v3/", mock.base_url);
+        let metrics = MailMetrics::default();
+        let (mailer, task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
+        mailer.send(&Message { to: "+442079460000".into(), kind: MessageKind::PasswordChanged });
+        mailer.send(&message(MessageKind::VerifyCode("123456".into())));
+        drop(mailer);
+        task.unwrap().await.unwrap();
+        assert_eq!((metrics.sent.get(), metrics.failed.get()), (1, 1));
+        mock.finish();
+        assert!(mock.bodies()[0]["textContent"].as_str().unwrap().contains("123456"));
     }
 
     #[tokio::test]

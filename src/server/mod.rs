@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::config::advice::advice;
 use crate::config::http::Http;
 use crate::config::tls::TlsMode;
 use crate::http;
@@ -81,6 +82,9 @@ pub struct Server {
 impl Server {
     /// Opens the listeners and the store and begins to serve. Errors name the file, address or key to change.
     pub async fn start(config: Arc<Config>, options: ServerOptions) -> anyhow::Result<Server> {
+        for advice in advice(&config) {
+            tracing::warn!("{advice}");
+        }
         let metrics = Arc::new(Metrics::new());
         let status = Arc::new(ServerStatus::new(host_name()));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

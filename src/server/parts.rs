@@ -27,7 +27,9 @@ use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::contract::chores::Chores;
 use crate::domain::location::geoip::Geography;
+use crate::domain::news;
 use crate::domain::password::Pepper;
+use crate::domain::payout::drive::Payouts;
 use crate::domain::peer::Peers;
 use crate::domain::portal as portal_domain;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
@@ -39,7 +41,6 @@ use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
 use crate::domain::wallet::jobs;
-use crate::domain::wallet::local::LedgerCustody;
 use crate::http::log_folder::{self, LogFolder};
 use crate::http::portal::Portal;
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
@@ -137,10 +138,13 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        let (custody, seeker) = (vendor::custody(&service)?, vendor::seeker(config)?);
         let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
         let portal_sweeps = portal_domain::drive(Arc::clone(&service));
+        let payouts = Payouts::new(Arc::clone(&service), Arc::clone(&ledger), vendor::payout_sender(config)?);
+        let news = news::drive(Arc::clone(&service), vendor::news_list(config)?);
         providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
         tasks.spawn(async move { driven.drive(stopped).await });
@@ -159,12 +163,13 @@ impl Parts {
                 () = sweeping => {}
                 () = wallets => {}
                 () = portal_sweeps => {}
+                () = payouts.drive() => {}
+                () = news => {}
                 () = seller.drive() => {}
                 () = stop.cancelled() => {}
             }
         });
         let status = Arc::clone(status);
-        let custody = Arc::new(LedgerCustody::new(Arc::clone(&service)));
         let gate = Arc::clone(ledger.gate());
         let servers = Arc::new(Servers::new(Arc::clone(&service), Arc::clone(&providers), gate));
         let api = ApiState::from(ApiParts {
@@ -182,6 +187,7 @@ impl Parts {
             logs,
             portal,
             custody,
+            seeker,
             shop,
             status,
         });

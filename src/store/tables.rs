@@ -72,6 +72,14 @@
 //! | 212 | payout_totals | network | `domain/contract/payout.rs` |
 //! | 213 | payment_ids | payment id | `domain/payment_id.rs` |
 //! | 214 | recent_payment_ids | network | `domain/payment_id.rs` |
+//! | 215 | keeper_users | network, user | `domain/wallet/keeper.rs` |
+//! | 216 | keeper_user_owners | user at the keeper | `domain/wallet/keeper.rs` |
+//! | 217 | sendings | payment or transfer | `domain/wallet/sending.rs` |
+//! | 218 | paid_into_wallets | payment | `domain/payout/into_wallet.rs` |
+//! | 219 | last_payout_run | none | `domain/payout/run.rs` |
+//! | 220 | news_changes | keyed hash of a mail address | `domain/news.rs` |
+//! | 221 | sold_codes | purchase key | `domain/purchase/code_sale.rs` |
+//! | 222 | subnet_wallets | network, client | `domain/subnet.rs` |
 //! | 250 | ledger_wallets | wallet | `domain/wallet/journal.rs` |
 //! | 251 | wallet_owners | network, user | `domain/wallet/journal.rs` |
 //! | 252 | postings | posting | `domain/wallet/journal.rs` |
@@ -80,7 +88,7 @@
 //! | 255 | open_transfers | wallet, challenge | `domain/wallet/challenge.rs` |
 //! | 256 | challenge_deadlines | time, challenge | `domain/wallet/challenge.rs` |
 //! | 257 | queued_transfers | challenge | `domain/wallet/challenge.rs` |
-//! | 258 | transfer_calls | network | `domain/wallet/local.rs` |
+//! | 258 | transfer_calls | network | `domain/wallet/transfer_limit.rs` |
 //! | 260 | account_wallets | network, wallet | `domain/wallet/account_wallet.rs` |
 //! | 261 | account_wallet_addresses | network, chain and address | `domain/wallet/account_wallet.rs` |
 //! | 262 | payout_wallets | network | `domain/wallet/account_wallet.rs` |

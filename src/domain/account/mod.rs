@@ -9,6 +9,7 @@ pub mod find;
 pub mod name;
 pub mod referral;
 pub mod rename;
+mod repeat;
 pub mod user;
 pub mod web_confirm;
 pub mod web_sign_up;

@@ -84,6 +84,18 @@ impl Accounts {
         self.hasher.computed.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Counts the test of a balance code as wrong, unless it is withdrawn.
+    ///
+    /// # Errors
+    /// [`DomainError::TooMany`] after too many wrong ones from one address or of one network.
+    pub fn guess_balance_code(
+        &self,
+        origin: &attempts::Origin,
+        caller: &Caller,
+    ) -> Result<attempts::Reservation<'_>, DomainError> {
+        self.attempts.balance_code(self.now(), origin, &caller.network_id.to_string())
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.service.clock().now()
     }
