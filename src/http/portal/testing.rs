@@ -14,6 +14,7 @@ use crate::http::testing::{Answer, Call, TestApi, golden};
 use crate::ids::UserId;
 
 /// A browser, or a program, that keeps its cookies.
+#[derive(Clone)]
 pub struct Browser<'a> {
     api: &'a TestApi,
     /// `text/html`, or nothing.

@@ -124,11 +124,12 @@ async fn signing_in_leads_to_pages_that_are_meant_and_nowhere_else() {
         ("", "/account"),
     ] {
         let mut browser = Browser::new(&api);
-        let page = browser.get(&format!("/signin?redirecturi={}", wish.replace('?', "%3F"))).await;
+        let wished: String = form_urlencoded::byte_serialize(wish.as_bytes()).collect();
+        let page = browser.get(&format!("/signin?redirecturi={wished}")).await;
         assert!(!page.text.contains("evil"), "{wish}");
         let fields = [("email", EMAIL), ("password", PASSWORD), ("redirecturi", wish)];
         assert_eq!(browser.form("/signin", &fields).await.location(), target, "{wish}");
-        let again = browser.get(&format!("/signin?redirecturi={}", wish.replace('?', "%3F"))).await;
+        let again = browser.get(&format!("/signin?redirecturi={wished}")).await;
         assert_eq!(again.location(), target, "one who is signed in is sent on: {wish}");
     }
 }
