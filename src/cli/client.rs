@@ -44,7 +44,7 @@ fn payload(text: &str) -> Result<Bytes, String> {
 
 /// What was found.
 #[derive(Serialize)]
-struct Report {
+struct ClientReport {
     server: String,
     client_id: ClientId,
     provider_id: ClientId,
@@ -95,7 +95,11 @@ async fn resolve(host: &str) -> anyhow::Result<SocketAddrV4> {
     address.with_context(|| format!("--udp {host} has no IPv4 address"))
 }
 
-async fn report(key: &AccessKey, trust: &Trust, question: Option<(SocketAddrV4, Bytes)>) -> anyhow::Result<Report> {
+async fn report(
+    key: &AccessKey,
+    trust: &Trust,
+    question: Option<(SocketAddrV4, Bytes)>,
+) -> anyhow::Result<ClientReport> {
     let server = key.api_url();
     let mut tunnel = Tunnel::open(key, trust).await.with_context(|| format!("no way out through {server}"))?;
     let provider = tunnel.provider().clone();
@@ -114,7 +118,7 @@ async fn report(key: &AccessKey, trust: &Trust, question: Option<(SocketAddrV4, 
         "" => location.country,
         city => format!("{city}, {}", location.country),
     });
-    Ok(Report {
+    Ok(ClientReport {
         server,
         client_id: key.client_id,
         provider_id: provider.client_id,
@@ -133,7 +137,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// A line for each thing that was found. What came from outside is shown without control characters.
-fn text(report: &Report) -> String {
+fn text(report: &ClientReport) -> String {
     let clean = |text: &str| -> String { text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect() };
     let mut lines = vec![
         format!("connected   {} as client {}", report.server, report.client_id),
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn answers_from_outside_cannot_command_the_terminal() {
-        let report = Report {
+        let report = ClientReport {
             server: "https://vpn.example".into(),
             client_id: ClientId::new([1; 16]),
             provider_id: ClientId::new([2; 16]),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::api::{Api, ApiError, FoundProvider, ProviderSpec};
 use super::datagram::{Datagram, MAX_PAYLOAD_BYTES};
 use super::dial::Route;
-use super::key::{AccessKey, Wanted};
+use super::key::{AccessKey, WayOut};
 use super::session::{Client, ClientError, ClientOptions, Inbox, Totals};
 use super::tls::Trust;
 use crate::wire::messages::{Frame, MessageType, ProvideMode};
@@ -156,11 +156,11 @@ impl Tunnel {
     }
 }
 
-fn spec(wanted: Wanted) -> ProviderSpec {
+fn spec(wanted: WayOut) -> ProviderSpec {
     match wanted {
-        Wanted::Any => ProviderSpec::BestAvailable(true),
-        Wanted::Location(id) => ProviderSpec::LocationId(id),
-        Wanted::Provider(id) => ProviderSpec::ClientId(id),
+        WayOut::Any => ProviderSpec::BestAvailable(true),
+        WayOut::Location(id) => ProviderSpec::LocationId(id),
+        WayOut::Provider(id) => ProviderSpec::ClientId(id),
     }
 }
 

@@ -185,7 +185,7 @@ async fn a_key_that_opens_nothing_says_why() {
         assert_eq!(scene.client(wrong).await.status.code(), Some(2), "{wrong:?}");
     }
     let parsed: AccessKey = key.parse().unwrap();
-    let elsewhere = AccessKey { wanted: warren::client::key::Wanted::Location(Id::from_bytes([9; 16])), ..parsed };
+    let elsewhere = AccessKey { wanted: warren::client::key::WayOut::Location(Id::from_bytes([9; 16])), ..parsed };
     assert!(matches!(Tunnel::open(&elsewhere, &Trust::Any).await, Err(TunnelError::NoProvider)));
     provider.close().await.unwrap();
     scene.call("/api/logout", &token, Some(Value::Null)).await;
