@@ -102,18 +102,11 @@ async fn report(
 ) -> anyhow::Result<ClientReport> {
     let server = key.api_url();
     let mut tunnel = Tunnel::open(key, trust).await.with_context(|| format!("no way out through {server}"))?;
-    let provider = tunnel.provider().clone();
-    let ping = tunnel.ping().await?;
-    let first_ping = tunnel.first_ping();
-    let udp = match question {
-        None => None,
-        Some((to, message)) => {
-            let (answer, took) = tunnel.ask(to, message).await?;
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            Some(UdpReport { to, answer: text, answer_bytes: answer.len(), milliseconds: milliseconds(took) })
-        }
-    };
+    let (provider, first_ping) = (tunnel.provider().clone(), tunnel.first_ping());
+    let proven = prove(&mut tunnel, question).await;
+    // Also when something failed: what was reserved returns, and the client does not stay behind.
     let totals = tunnel.close().await?;
+    let (ping, udp) = proven?;
     let place = provider.location.map(|location| match location.city.as_str() {
         "" => location.country,
         city => format!("{city}, {}", location.country),
@@ -129,6 +122,17 @@ async fn report(
         bytes: totals.bytes,
         contracts: totals.contracts,
     })
+}
+
+async fn prove(
+    tunnel: &mut Tunnel,
+    question: Option<(SocketAddrV4, Bytes)>,
+) -> anyhow::Result<(Duration, Option<UdpReport>)> {
+    let ping = tunnel.ping().await?;
+    let Some((to, message)) = question else { return Ok((ping, None)) };
+    let (answer, took) = tunnel.ask(to, message).await?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    Ok((ping, Some(UdpReport { to, answer: text, answer_bytes: answer.len(), milliseconds: milliseconds(took) })))
 }
 
 /// With two digits behind the point.
