@@ -171,7 +171,8 @@ async fn forms_without_the_token_of_the_session_are_forged() {
         browser.form(path, &fields).await.portal_golden(403, "no_token");
         let forged = [("_csrf", stranger.as_str()), fields[0], fields[1]];
         browser.form(path, &forged).await.portal_golden(403, "forged_token");
-        let mut app = Browser { cookies: browser.cookies.clone(), ..Browser::program(&api) };
+        let mut app = Browser::program(&api);
+        app.cookies = browser.cookies.clone();
         app.form(path, &fields).await.portal_golden(403, "no_token_program");
         app.post(path, json!({"_csrf": "", "currentPassword": PASSWORD})).await.expect(403);
     }
