@@ -44,7 +44,7 @@ fn payload(text: &str) -> Result<Bytes, String> {
 
 /// What was found.
 #[derive(Serialize)]
-struct Report {
+struct ClientReport {
     server: String,
     client_id: ClientId,
     provider_id: ClientId,
@@ -95,26 +95,23 @@ async fn resolve(host: &str) -> anyhow::Result<SocketAddrV4> {
     address.with_context(|| format!("--udp {host} has no IPv4 address"))
 }
 
-async fn report(key: &AccessKey, trust: &Trust, question: Option<(SocketAddrV4, Bytes)>) -> anyhow::Result<Report> {
+async fn report(
+    key: &AccessKey,
+    trust: &Trust,
+    question: Option<(SocketAddrV4, Bytes)>,
+) -> anyhow::Result<ClientReport> {
     let server = key.api_url();
     let mut tunnel = Tunnel::open(key, trust).await.with_context(|| format!("no way out through {server}"))?;
-    let provider = tunnel.provider().clone();
-    let ping = tunnel.ping().await?;
-    let first_ping = tunnel.first_ping();
-    let udp = match question {
-        None => None,
-        Some((to, message)) => {
-            let (answer, took) = tunnel.ask(to, message).await?;
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            Some(UdpReport { to, answer: text, answer_bytes: answer.len(), milliseconds: milliseconds(took) })
-        }
-    };
+    let (provider, first_ping) = (tunnel.provider().clone(), tunnel.first_ping());
+    let proven = prove(&mut tunnel, question).await;
+    // Also when something failed: what was reserved returns, and the client does not stay behind.
     let totals = tunnel.close().await?;
+    let (ping, udp) = proven?;
     let place = provider.location.map(|location| match location.city.as_str() {
         "" => location.country,
         city => format!("{city}, {}", location.country),
     });
-    Ok(Report {
+    Ok(ClientReport {
         server,
         client_id: key.client_id,
         provider_id: provider.client_id,
@@ -127,13 +124,24 @@ async fn report(key: &AccessKey, trust: &Trust, question: Option<(SocketAddrV4, 
     })
 }
 
+async fn prove(
+    tunnel: &mut Tunnel,
+    question: Option<(SocketAddrV4, Bytes)>,
+) -> anyhow::Result<(Duration, Option<UdpReport>)> {
+    let ping = tunnel.ping().await?;
+    let Some((to, message)) = question else { return Ok((ping, None)) };
+    let (answer, took) = tunnel.ask(to, message).await?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    Ok((ping, Some(UdpReport { to, answer: text, answer_bytes: answer.len(), milliseconds: milliseconds(took) })))
+}
+
 /// With two digits behind the point.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e5).round() / 100.0
 }
 
 /// A line for each thing that was found. What came from outside is shown without control characters.
-fn text(report: &Report) -> String {
+fn text(report: &ClientReport) -> String {
     let clean = |text: &str| -> String { text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect() };
     let mut lines = vec![
         format!("connected   {} as client {}", report.server, report.client_id),
@@ -154,7 +162,7 @@ mod tests {
 
     #[test]
     fn answers_from_outside_cannot_command_the_terminal() {
-        let report = Report {
+        let report = ClientReport {
             server: "https://vpn.example".into(),
             client_id: ClientId::new([1; 16]),
             provider_id: ClientId::new([2; 16]),

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_websockets::ClientBuilder;
 
-use super::tls::{Identity, Trust, TrustError};
+use super::tls::{ClientIdentity, Trust, TrustError};
 use super::transport::{self, QuicGuard, Reader, Socket, TransportError, Writer};
 use crate::ids::InstanceId;
 use crate::wire::control_message::frame;
@@ -64,7 +64,7 @@ pub struct Credentials {
     /// The client's token, as `/network/auth-client` gave it; empty for one that shows a certificate.
     pub token: String,
     /// What the client shows in TLS handshakes.
-    pub certificate: Option<Arc<Identity>>,
+    pub certificate: Option<Arc<ClientIdentity>>,
     /// This run of the client; all its transports share it.
     pub instance: InstanceId,
 }
@@ -265,7 +265,7 @@ async fn exchange(reader: &mut Reader, writer: &mut Writer, question: Bytes) -> 
 }
 
 /// QUIC as the relay wants it: TLS 1.3, no application protocol, one stream opened by us.
-fn quic_config(trust: &Trust, identity: Option<&Identity>) -> Result<quinn::ClientConfig, DialError> {
+fn quic_config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<quinn::ClientConfig, DialError> {
     let tls = trust.client_config(&[], identity)?;
     let crypto = QuicClientConfig::try_from(tls)
         .map_err(|error| TrustError::Rustls(rustls::Error::General(error.to_string())))?;

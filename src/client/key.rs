@@ -28,12 +28,12 @@ pub struct AccessKey {
     /// The client that the token is of.
     pub client_id: ClientId,
     /// Where to go out.
-    pub wanted: Wanted,
+    pub wanted: WayOut,
 }
 
 /// Through what to go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WayOut {
     /// Any provider.
     Any,
     /// A provider at this place.
@@ -82,13 +82,13 @@ impl FromStr for AccessKey {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let uri: Uri = text.trim().parse().map_err(|_| KeyError::NotALink)?;
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some(SCHEME)).ok_or(KeyError::NotALink)?;
-        let (mut is_tls, mut token, mut wanted) = (true, "", Wanted::Any);
+        let (mut is_tls, mut token, mut wanted) = (true, "", WayOut::Any);
         for member in uri.query().unwrap_or_default().split('&') {
             match member.split_once('=') {
                 Some(("tls", value)) => is_tls = value != "off",
                 Some(("token", value)) => token = value,
-                Some(("location", id)) => wanted = Wanted::Location(id.parse().map_err(|_| KeyError::BadId)?),
-                Some(("provider", id)) => wanted = Wanted::Provider(id.parse().map_err(|_| KeyError::BadId)?),
+                Some(("location", id)) => wanted = WayOut::Location(id.parse().map_err(|_| KeyError::BadId)?),
+                Some(("provider", id)) => wanted = WayOut::Provider(id.parse().map_err(|_| KeyError::BadId)?),
                 _ => {}
             }
         }
@@ -123,7 +123,7 @@ mod tests {
         let place = LocationId::new([1; 16]);
         let key: AccessKey =
             format!(" warren://127.0.0.1:8080/?tls=off&token={}&location={place}&new=1 ", token()).parse().unwrap();
-        assert_eq!((key.client_id, key.wanted), (CLIENT, Wanted::Location(place)));
+        assert_eq!((key.client_id, key.wanted), (CLIENT, WayOut::Location(place)));
         assert_eq!(
             (key.api_url().as_str(), key.relay_url().as_str()),
             ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/")
@@ -132,9 +132,9 @@ mod tests {
 
         let key: AccessKey = format!("warren://vpn.example/?token={}&provider={CLIENT}", token()).parse().unwrap();
         assert_eq!((key.api_url().as_str(), key.relay_url().as_str()), ("https://vpn.example", "wss://vpn.example/"));
-        assert_eq!(key.wanted, Wanted::Provider(CLIENT));
+        assert_eq!(key.wanted, WayOut::Provider(CLIENT));
         let key: AccessKey = format!("warren://[::1]:1?token={}", token()).parse().unwrap();
-        assert_eq!((key.authority.as_str(), key.wanted), ("[::1]:1", Wanted::Any));
+        assert_eq!((key.authority.as_str(), key.wanted), ("[::1]:1", WayOut::Any));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const SYSTEM_BUNDLES: [&str; 4] = [
 ];
 
 /// A certificate that the client shows, and its key.
-pub struct Identity {
+pub struct ClientIdentity {
     /// The certificate, those that vouch for it behind it.
     pub chain: Vec<CertificateDer<'static>>,
     /// Its private key.
@@ -59,7 +59,7 @@ pub enum TrustError {
 impl Trust {
     /// TLS settings that offer the protocols `alpn`; QUIC to a relay offers none. `identity` is shown to servers that
     /// ask.
-    pub fn client_config(&self, alpn: &[&str], identity: Option<&Identity>) -> Result<ClientConfig, TrustError> {
+    pub fn client_config(&self, alpn: &[&str], identity: Option<&ClientIdentity>) -> Result<ClientConfig, TrustError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let builder = match self {

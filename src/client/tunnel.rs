@@ -10,10 +10,10 @@ use bytes::Bytes;
 use rand::RngExt;
 use tokio::time::timeout;
 
-use super::api::{Api, ApiError, FoundProvider, ProviderSpec};
+use super::api::{Api, ApiError, AuthClient, ClientToken, FoundProvider, ProviderSpec};
 use super::datagram::{Datagram, MAX_PAYLOAD_BYTES};
 use super::dial::Route;
-use super::key::{AccessKey, Wanted};
+use super::key::{AccessKey, WayOut};
 use super::session::{Client, ClientError, ClientOptions, Inbox, Totals};
 use super::tls::Trust;
 use crate::wire::messages::{Frame, MessageType, ProvideMode};
@@ -70,6 +70,7 @@ pub enum TunnelError {
 /// An open way out.
 #[derive(Debug)]
 pub struct Tunnel {
+    device: Api,
     client: Client,
     inbox: Inbox,
     provider: FoundProvider,
@@ -78,14 +79,27 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// Connects with a key and finds a provider that answers. Must be called within a tokio runtime.
+    ///
+    /// It goes out as a client of its own, derived from that of the key, as apps do: a provider may still be talking to
+    /// the one that went out before, under secrets that are gone.
     pub async fn open(key: &AccessKey, trust: &Trust) -> Result<Self, TunnelError> {
-        let api = Api::new(&key.api_url(), trust)?.with_token(&key.token);
-        let mut options = ClientOptions::new(api.clone(), key.client_id);
+        let device = Api::new(&key.api_url(), trust)?.with_token(&key.token);
+        let identity = device.auth_client(&AuthClient::default()).await?;
+        let opened = Self::go_out(key, trust, &device, &identity).await;
+        if opened.is_err() {
+            // It would be forgotten in a few days; the reason for the error is what counts.
+            drop(device.remove_client(identity.client_id).await);
+        }
+        opened
+    }
+
+    async fn go_out(key: &AccessKey, trust: &Trust, device: &Api, identity: &ClientToken) -> Result<Self, TunnelError> {
+        let api = device.with_token(&identity.by_client_jwt);
+        let mut options = ClientOptions::new(api.clone(), identity.client_id);
         options.routes = vec![Route::WebSocket(key.relay_url())];
         options.trust = trust.clone();
         options.asks_ahead = false;
         let (client, inbox) = Client::start(options)?;
-        // Also the first call that a token must be good for.
         client.provide(&[ProvideMode::Network, ProvideMode::Stream]).await?;
         let found = api.find_providers(spec(key.wanted), PROVIDERS_TRIED).await?;
         let connected = timeout(CONNECT_TIMEOUT, client.connected()).await;
@@ -96,7 +110,9 @@ impl Tunnel {
             let since = Instant::now();
             let answered = timeout(PING_TIMEOUT, client.send_acked(provider.client_id, vec![ping()])).await;
             match answered {
-                Ok(Ok(())) => return Ok(Self { client, inbox, provider, ping: since.elapsed() }),
+                Ok(Ok(())) => {
+                    return Ok(Self { device: device.clone(), client, inbox, provider, ping: since.elapsed() });
+                }
                 Ok(Err(error)) => last = Some(error.to_string()),
                 Err(_) => last = Some(format!("no answer within {PING_TIMEOUT:?}")),
             }
@@ -150,17 +166,19 @@ impl Tunnel {
         timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| TunnelError::Silent(to))?
     }
 
-    /// Ends it; every contract is reported as closed.
+    /// Ends it; every contract is reported as closed, and the client that went out is removed.
     pub async fn close(self) -> Result<Totals, TunnelError> {
-        Ok(self.client.close().await?)
+        let totals = self.client.close().await?;
+        self.device.remove_client(self.client.id()).await?;
+        Ok(totals)
     }
 }
 
-fn spec(wanted: Wanted) -> ProviderSpec {
+fn spec(wanted: WayOut) -> ProviderSpec {
     match wanted {
-        Wanted::Any => ProviderSpec::BestAvailable(true),
-        Wanted::Location(id) => ProviderSpec::LocationId(id),
-        Wanted::Provider(id) => ProviderSpec::ClientId(id),
+        WayOut::Any => ProviderSpec::BestAvailable(true),
+        WayOut::Location(id) => ProviderSpec::LocationId(id),
+        WayOut::Provider(id) => ProviderSpec::ClientId(id),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::relay::Relay;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub struct RemoteEnd {
     /// Its address.
     pub address: SocketAddr,
     /// What it showed in its TLS handshake.
@@ -53,7 +53,7 @@ impl Front {
     }
 
     /// Answers one request from `peer`.
-    pub async fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    pub async fn answer(&self, mut request: Request<Incoming>, peer: &RemoteEnd) -> Response<Body> {
         if let Some(door) = &self.relay
             && door.is_meant(&request)
         {
@@ -75,7 +75,7 @@ impl RelayDoor {
             && clean_path(request.uri().path(), &self.config.http.path_prefix) == "/"
     }
 
-    fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    fn answer(&self, mut request: Request<Incoming>, peer: &RemoteEnd) -> Response<Body> {
         let address = match client_address(request.headers(), peer.address, &self.config.http.trusted_proxies) {
             Ok(address) => address,
             Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::front::{Front, Peer};
+use super::front::{Front, RemoteEnd};
 use crate::config::http::Http;
 use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
 
@@ -114,11 +114,11 @@ impl Shared {
             return;
         }
         match &self.tls {
-            None => self.serve(held, Peer { address: peer, certificate: None }, deadline).await,
+            None => self.serve(held, RemoteEnd { address: peer, certificate: None }, deadline).await,
             Some(acceptor) => match timeout(self.limits.header_timeout, acceptor.accept(held)).await {
                 Ok(Ok(stream)) => {
                     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
-                    self.serve(stream, Peer { address: peer, certificate }, deadline).await;
+                    self.serve(stream, RemoteEnd { address: peer, certificate }, deadline).await;
                 }
                 Ok(Err(error)) => {
                     self.metrics.unfinished.inc();
@@ -133,7 +133,7 @@ impl Shared {
     }
 
     /// Serves HTTP until the peer ends it, it stays silent for too long, or the server stops.
-    async fn serve<IO>(&self, io: IO, peer: Peer, first_request_by: Instant)
+    async fn serve<IO>(&self, io: IO, peer: RemoteEnd, first_request_by: Instant)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

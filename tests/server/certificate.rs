@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use warren::client::api::{Api, AuthClient};
 use warren::client::dial::{Credentials, DialError, Dialer, Route};
-use warren::client::tls::{Identity, Trust};
+use warren::client::tls::{ClientIdentity, Trust};
 use warren::client::transport::{Incoming, Reader, Writer};
 use warren::ids::{ClientId, Id, InstanceId};
 use warren::wire::messages::{TransferFrame, TransferPath};
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     /// The client and the identity in the bundle that the operator hands out.
-    fn issue(&self) -> (ClientId, Arc<Identity>) {
+    fn issue(&self) -> (ClientId, Arc<ClientIdentity>) {
         let issued = answer(&self.data, &["certificates", "issue", NETWORK]);
         let client_id = issued["client_id"].as_str().unwrap().parse().unwrap();
         let bundle = STANDARD.decode(issued["pkcs12"].as_str().unwrap()).unwrap();
@@ -78,7 +78,7 @@ impl Scene {
         let (_, chain) = store.private_key_chain().unwrap();
         let certificates = chain.certs().iter().map(|one| CertificateDer::from(one.as_der().to_vec())).collect();
         let key = chain.key().as_der().to_vec().try_into().unwrap();
-        (client_id, Arc::new(Identity { chain: certificates, key }))
+        (client_id, Arc::new(ClientIdentity { chain: certificates, key }))
     }
 
     /// A client with a token.
@@ -102,14 +102,14 @@ fn instance() -> InstanceId {
     InstanceId::from_bytes(rand::random())
 }
 
-async fn dial(route: &Route, identity: &Arc<Identity>) -> Result<(Reader, Writer), DialError> {
+async fn dial(route: &Route, identity: &Arc<ClientIdentity>) -> Result<(Reader, Writer), DialError> {
     let credentials =
         Credentials { token: String::new(), certificate: Some(Arc::clone(identity)), instance: instance() };
     Dialer::new(route.clone(), credentials, &Trust::Any).unwrap().dial().await
 }
 
 /// With the headers of an upgrade a client learns only from the end of its transport that it was refused.
-async fn is_refused(route: &Route, identity: &Arc<Identity>) -> bool {
+async fn is_refused(route: &Route, identity: &Arc<ClientIdentity>) -> bool {
     match dial(route, identity).await {
         Err(_) => true,
         Ok((mut reader, _writer)) => timeout(PATIENCE, reader.next()).await.is_ok_and(|next| next.is_err()),
@@ -172,7 +172,7 @@ async fn a_token_counts_where_both_are_given_and_a_bad_one_is_not_made_up_for() 
 }
 
 /// Certificates that name the right client and yet are not the one it has.
-fn forgeries(scene: &Scene, client_id: ClientId) -> Vec<(&'static str, Arc<Identity>)> {
+fn forgeries(scene: &Scene, client_id: ClientId) -> Vec<(&'static str, Arc<ClientIdentity>)> {
     let pem = std::fs::read(scene.data.join("client-ca.pem")).unwrap();
     let authority = CertificateDer::from_pem_slice(&pem).unwrap();
     let authority_key = || KeyPair::from_pem(&String::from_utf8(pem.clone()).unwrap()).unwrap();
@@ -186,7 +186,7 @@ fn forgeries(scene: &Scene, client_id: ClientId) -> Vec<(&'static str, Arc<Ident
         let issuer = Issuer::from_ca_cert_der(authority, authority_key).unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap();
         let key = key.serialize_der().try_into().unwrap();
-        Arc::new(Identity { chain: vec![certificate.der().clone(), authority.clone()], key })
+        Arc::new(ClientIdentity { chain: vec![certificate.der().clone(), authority.clone()], key })
     };
     let mut expired = named();
     expired.not_after = date_time_ymd(2020, 1, 1);
@@ -235,7 +235,7 @@ async fn a_revoked_certificate_loses_its_transports_and_the_next_one_works() {
 }
 
 /// A transport that the relay has joined to its client.
-async fn live(scene: &Scene, route: &Route, me: ClientId, identity: &Arc<Identity>) -> Reader {
+async fn live(scene: &Scene, route: &Route, me: ClientId, identity: &Arc<ClientIdentity>) -> Reader {
     let (you, mut your_reader, _your_writer) = scene.other(route).await;
     let (reader, mut writer) = dial(route, identity).await.unwrap();
     writer.write(&mut vec![frame(me, you, 9)]).await.unwrap();

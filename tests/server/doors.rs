@@ -168,9 +168,13 @@ async fn an_access_key_opens_the_way_out_through_a_provider_at_its_place() {
     assert_eq!((&report["provider_id"], &report["place"]), (&json!(provider.id()), &json!("Germany")));
     assert_eq!((&report["udp"]["to"], &report["udp"]["answer"]), (&json!("198.51.100.7:9"), &json!("HELLO OUT THERE")));
     assert_eq!(report["contracts"], 2, "one each way: {report}");
-    let output = scene.client(&["--key", &key]).await;
+    // Again at once: the provider still talks to the client of before.
+    let output = scene.client(&["--key", &key, "--udp", "198.51.100.7:9", "--message", "and again"]).await;
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains(&provider.id().to_string()), "{text}");
+    assert!(text.contains("AND AGAIN"), "{text}");
+    let (_, clients) = scene.call("/network/clients", scene.user.token().unwrap(), None).await;
+    assert_eq!(clients["clients"].as_array().unwrap().len(), 1, "nothing stays behind: {clients}");
     let (status, servers) = scene.call("/api/servers", &token, Some(json!({"device_id": device}))).await;
     assert_eq!((status, servers[0]["id"].is_u64()), (200, true));
 }
@@ -185,7 +189,7 @@ async fn a_key_that_opens_nothing_says_why() {
         assert_eq!(scene.client(wrong).await.status.code(), Some(2), "{wrong:?}");
     }
     let parsed: AccessKey = key.parse().unwrap();
-    let elsewhere = AccessKey { wanted: warren::client::key::Wanted::Location(Id::from_bytes([9; 16])), ..parsed };
+    let elsewhere = AccessKey { wanted: warren::client::key::WayOut::Location(Id::from_bytes([9; 16])), ..parsed };
     assert!(matches!(Tunnel::open(&elsewhere, &Trust::Any).await, Err(TunnelError::NoProvider)));
     provider.close().await.unwrap();
     scene.call("/api/logout", &token, Some(Value::Null)).await;

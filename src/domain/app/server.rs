@@ -29,7 +29,7 @@ const LIST_AGE: Duration = Duration::from_secs(2);
 
 /// A place with healthy providers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Server {
+pub struct ServerPlace {
     /// Its number.
     pub number: u32,
     /// The place.
@@ -45,7 +45,7 @@ pub struct Servers {
     service: Arc<Service>,
     providers: Arc<ProviderIndex>,
     gate: Arc<Gate>,
-    last: Mutex<Option<(Timestamp, Arc<Vec<Server>>)>>,
+    last: Mutex<Option<(Timestamp, Arc<Vec<ServerPlace>>)>>,
 }
 
 impl Servers {
@@ -58,7 +58,7 @@ impl Servers {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn list(&self) -> Result<Arc<Vec<Server>>, DomainError> {
+    pub async fn list(&self) -> Result<Arc<Vec<ServerPlace>>, DomainError> {
         let now = self.service.clock().now();
         if let Some((at, list)) = &*self.last.lock()
             && now.since(*at) < LIST_AGE
@@ -74,10 +74,10 @@ impl Servers {
             Some(numbers) => numbers,
             None => self.service.run(&GiveNumbers { location_ids: &location_ids }).await?,
         };
-        let mut list: Vec<Server> = places
+        let mut list: Vec<ServerPlace> = places
             .into_iter()
             .zip(numbers)
-            .map(|(place, number)| Server {
+            .map(|(place, number)| ServerPlace {
                 number,
                 location_id: place.location_id.unwrap_or(ANYWHERE),
                 connection_count: place.client_ids.iter().filter_map(|client| busy.get(client)).sum(),
@@ -94,7 +94,7 @@ impl Servers {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn find(&self, number: u32) -> Result<Option<Server>, DomainError> {
+    pub async fn find(&self, number: u32) -> Result<Option<ServerPlace>, DomainError> {
         Ok(self.list().await?.iter().find(|server| server.number == number).cloned())
     }
 }

@@ -4,7 +4,7 @@ use p12_keystore::{
     Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKey, PrivateKeyChain,
 };
 
-use super::issue::Issued;
+use super::issue::CertificateWithKey;
 use crate::config::portal::{P12Encryption, Portal};
 
 /// Rounds from the password to the keys. Everybody knows the password, so they protect nothing and only cost time.
@@ -12,7 +12,7 @@ const ROUNDS: u32 = 2048;
 
 /// The bundle of a certificate, with the authority's own behind it.
 pub(super) fn pkcs12(
-    issued: &Issued,
+    issued: &CertificateWithKey,
     authority: &[u8],
     settings: &Portal,
 ) -> Result<Vec<u8>, p12_keystore::error::Error> {

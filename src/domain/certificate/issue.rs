@@ -19,7 +19,7 @@ const DEVICE_NAME: &str = "Certificate";
 
 /// A certificate and its private key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Issued {
+pub struct CertificateWithKey {
     /// The client it stands for.
     pub client_id: ClientId,
     /// When it ends.
@@ -30,9 +30,9 @@ pub struct Issued {
     pub key: Vec<u8>,
 }
 
-impl std::fmt::Debug for Issued {
+impl std::fmt::Debug for CertificateWithKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("client_id", &self.client_id).finish_non_exhaustive()
+        f.debug_struct("CertificateWithKey").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 
@@ -48,9 +48,9 @@ pub(super) struct HandOut<'a> {
 
 impl Operation for HandOut<'_> {
     /// `None` when the network has all the clients it may have.
-    type Output = Option<Issued>;
+    type Output = Option<CertificateWithKey>;
 
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<Issued>, DomainError> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<CertificateWithKey>, DomainError> {
         let user = tx.get(&USERS, &self.user_id)?.ok_or(DomainError::Unauthorized)?;
         let rows = tx.scan(&CERTIFICATES, &self.user_id)?;
         let present = rows.iter().find(|(key, _)| key.1 == self.source_id).map(|(_, record)| record);
@@ -88,7 +88,7 @@ impl Operation for HandOut<'_> {
 
 impl HandOut<'_> {
     /// The certificate that is there, if it may still be given out.
-    fn again(&self, tx: &Tx<'_>, record: &CertificateRecord, user: &UserRecord) -> Option<Issued> {
+    fn again(&self, tx: &Tx<'_>, record: &CertificateRecord, user: &UserRecord) -> Option<CertificateWithKey> {
         let is_young = record.expire_time.since(tx.now) > tx.config.auth.token_lifetime / 10;
         let is_good = record.revoke_time.is_none() && record.issue_time >= user.credential_change_time;
         if !is_young || !is_good {
@@ -97,12 +97,12 @@ impl HandOut<'_> {
         // One that another authority signed cannot be opened, and nobody could use it.
         let key = self.authority.open(record.client_id, &record.sealed_key.0)?;
         let CertificateRecord { client_id, expire_time, ref certificate, .. } = *record;
-        Some(Issued { client_id, expire_time, certificate: certificate.0.clone(), key })
+        Some(CertificateWithKey { client_id, expire_time, certificate: certificate.0.clone(), key })
     }
 
     /// Signs and notes a new certificate. The signature takes randomness of its own, which is of no consequence when
     /// this runs again.
-    fn issue(&self, tx: &mut Tx<'_>, client_id: ClientId) -> Result<Issued, DomainError> {
+    fn issue(&self, tx: &mut Tx<'_>, client_id: ClientId) -> Result<CertificateWithKey, DomainError> {
         let mut serial = [0; SERIAL_BYTES];
         tx.rng.fill_bytes(&mut serial);
         // A positive number, without a byte more for its sign.
@@ -119,7 +119,7 @@ impl HandOut<'_> {
             sealed_key: Blob(self.authority.seal(client_id, &key)),
         };
         tx.put(&CERTIFICATES, &(self.user_id, self.source_id.to_owned()), &record)?;
-        Ok(Issued { client_id, expire_time, certificate, key })
+        Ok(CertificateWithKey { client_id, expire_time, certificate, key })
     }
 }
 

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::words::{self, Language, Text};
+use super::words::{self, Language, Phrase};
 use crate::domain::error::DomainError;
 
 /// What handlers return.
@@ -54,7 +54,7 @@ pub enum AppError {
 
 impl AppError {
     /// A refusal with this status.
-    pub fn new(status: StatusCode, language: Language, text: &Text) -> Self {
+    pub fn new(status: StatusCode, language: Language, text: &Phrase) -> Self {
         Self::Refused(status, AppMessage { message: language.say(text).into() })
     }
 

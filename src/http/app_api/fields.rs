@@ -11,7 +11,7 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema};
 
 use super::error::{AppError, AppInvalid};
-use super::words::{self, Language, Text};
+use super::words::{self, Language, Phrase};
 use crate::domain::auth::method::MethodKind;
 use crate::domain::auth::user_auth::UserAuth;
 use crate::http::state::ApiState;
@@ -19,8 +19,8 @@ use crate::http::state::ApiState;
 /// Longest text of a field, in characters.
 const MAX_CHARS: usize = 255;
 
-/// The members of the body, whatever its content type says. Text is trimmed, and an empty one counts as absent.
-pub struct Fields {
+/// The members of the body, whatever its content type says. Phrase is trimmed, and an empty one counts as absent.
+pub struct AppFields {
     members: Map<String, Value>,
     language: Language,
     errors: BTreeMap<&'static str, Vec<String>>,
@@ -28,7 +28,7 @@ pub struct Fields {
     first: Option<String>,
 }
 
-impl FromRequest<ApiState> for Fields {
+impl FromRequest<ApiState> for AppFields {
     type Rejection = AppError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, AppError> {
@@ -48,12 +48,12 @@ impl FromRequest<ApiState> for Fields {
     }
 }
 
-impl Fields {
+impl AppFields {
     fn new(members: Map<String, Value>, language: Language) -> Self {
         Self { members, language, errors: BTreeMap::new(), first: None }
     }
 
-    fn complain(&mut self, field: &'static str, text: &Text) {
+    fn complain(&mut self, field: &'static str, text: &Phrase) {
         let complaint = self.language.say(text).replace("{}", field);
         self.first.get_or_insert_with(|| complaint.clone());
         self.errors.entry(field).or_default().push(complaint);
@@ -146,7 +146,7 @@ impl Fields {
     }
 }
 
-/// The description of [`Fields::needed_number`].
+/// The description of [`AppFields::needed_number`].
 pub fn number() -> RefOr<Schema> {
     let integer = ObjectBuilder::new().schema_type(Type::Integer);
     let text = ObjectBuilder::new().schema_type(Type::String);
@@ -159,11 +159,11 @@ mod tests {
 
     use super::*;
 
-    fn fields(body: Value) -> Fields {
-        Fields::new(body.as_object().unwrap().clone(), Language::English)
+    fn fields(body: Value) -> AppFields {
+        AppFields::new(body.as_object().unwrap().clone(), Language::English)
     }
 
-    fn complaints(fields: Fields) -> Value {
+    fn complaints(fields: AppFields) -> Value {
         match fields.finish() {
             Err(AppError::Invalid(body)) => serde_json::to_value(body).unwrap(),
             other => panic!("{other:?}"),

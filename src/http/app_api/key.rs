@@ -10,11 +10,11 @@ use utoipa_axum::routes;
 
 use super::error::{AppError, AppInvalid, AppMessage, AppResult};
 use super::extract::AppCaller;
-use super::fields::{Fields, number};
+use super::fields::{AppFields, number};
 use super::servers::own_device;
 use super::user::has_plan;
 use super::words;
-use crate::domain::app::server::{ANYWHERE, Server};
+use crate::domain::app::server::{ANYWHERE, ServerPlace};
 use crate::domain::auth::role::WantedIdentity;
 use crate::domain::caller::Caller;
 use crate::domain::client::{AuthClient, AuthClientOutcome};
@@ -72,11 +72,11 @@ pub fn access_key(base: &str, token: &str, location_id: Option<LocationId>) -> S
         (status = 403, description = "Another device.", body = AppMessage),
         (status = 404, description = "No such server.", body = AppMessage),
         (status = 413, description = "The body is too large.", body = AppMessage),
-        (status = 422, description = "Fields are missing or malformed.", body = AppInvalid),
+        (status = 422, description = "AppFields are missing or malformed.", body = AppInvalid),
         (status = 429, description = "Too many requests.", body = AppMessage),
     )
 )]
-async fn key(caller: AppCaller, State(state): State<ApiState>, mut fields: Fields) -> AppResult<AppKeyResult> {
+async fn key(caller: AppCaller, State(state): State<ApiState>, mut fields: AppFields) -> AppResult<AppKeyResult> {
     let number = fields.needed_number("server_id");
     let device = fields.needed_number("device_id");
     fields.finish()?;
@@ -96,7 +96,7 @@ async fn key(caller: AppCaller, State(state): State<ApiState>, mut fields: Field
     Ok(Json(AppKeyResult { key: access_key(&caller.visitor.base, &token, location_id) }))
 }
 
-async fn find(state: &ApiState, number: i64) -> Result<Option<Server>, DomainError> {
+async fn find(state: &ApiState, number: i64) -> Result<Option<ServerPlace>, DomainError> {
     match u32::try_from(number) {
         Ok(number) => state.servers.find(number).await,
         Err(_) => Ok(None),

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::error::{AppError, AppInvalid, AppLoginRefused, AppMessage, AppResult};
 use super::extract::{AppCaller, Visitor};
-use super::fields::Fields;
+use super::fields::AppFields;
 use super::words;
 use crate::domain::app::login::{SignIn, SignInOutcome};
 use crate::domain::app::token::SignOut;
@@ -58,11 +58,11 @@ struct AppLoginResult {
         (status = 401, description = "Wrong login or password.", body = AppLoginRefused),
         (status = 403, description = "The address is not confirmed, or there are too many devices.", body = AppMessage),
         (status = 413, description = "The body is too large.", body = AppMessage),
-        (status = 422, description = "Fields are missing or malformed.", body = AppInvalid),
+        (status = 422, description = "AppFields are missing or malformed.", body = AppInvalid),
         (status = 429, description = "Too many attempts; `Retry-After` says when to come back.", body = AppMessage),
     )
 )]
-async fn login(visitor: Visitor, State(state): State<ApiState>, mut fields: Fields) -> AppResult<AppLoginResult> {
+async fn login(visitor: Visitor, State(state): State<ApiState>, mut fields: AppFields) -> AppResult<AppLoginResult> {
     let email = fields.needed_email("email");
     let password = fields.needed_secret("password");
     let app_name = fields.needed_text("device_id");

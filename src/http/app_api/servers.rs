@@ -10,9 +10,9 @@ use utoipa_axum::routes;
 
 use super::error::{AppError, AppInvalid, AppMessage, AppResult};
 use super::extract::AppCaller;
-use super::fields::{Fields, number};
+use super::fields::{AppFields, number};
 use super::words;
-use crate::domain::app::server::Server;
+use crate::domain::app::server::ServerPlace;
 use crate::http::state::ApiState;
 
 /// The routes of this file.
@@ -47,7 +47,7 @@ struct AppServer {
 }
 
 impl AppServer {
-    fn new(server: &Server, caller: &AppCaller) -> Self {
+    fn new(server: &ServerPlace, caller: &AppCaller) -> Self {
         let place = server.place.as_ref();
         let unknown = caller.visitor.language.say(&words::ANYWHERE);
         Self {
@@ -87,11 +87,11 @@ pub(super) fn own_device(caller: &AppCaller, number: i64) -> Result<(), AppError
         (status = 401, description = "No valid token.", body = AppMessage),
         (status = 403, description = "Another device.", body = AppMessage),
         (status = 413, description = "The body is too large.", body = AppMessage),
-        (status = 422, description = "Fields are missing or malformed.", body = AppInvalid),
+        (status = 422, description = "AppFields are missing or malformed.", body = AppInvalid),
         (status = 429, description = "Too many requests.", body = AppMessage),
     )
 )]
-async fn servers(caller: AppCaller, State(state): State<ApiState>, mut fields: Fields) -> AppResult<Vec<AppServer>> {
+async fn servers(caller: AppCaller, State(state): State<ApiState>, mut fields: AppFields) -> AppResult<Vec<AppServer>> {
     let device = fields.needed_number("device_id");
     fields.finish()?;
     own_device(&caller, device)?;

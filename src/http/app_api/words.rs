@@ -37,7 +37,7 @@ impl Language {
     }
 
     /// The text in this language.
-    pub fn say(self, text: &Text) -> &'static str {
+    pub fn say(self, text: &Phrase) -> &'static str {
         match self {
             Self::Russian => text.russian,
             Self::English => text.english,
@@ -47,69 +47,69 @@ impl Language {
 
 /// A text in both languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct Phrase {
     russian: &'static str,
     english: &'static str,
 }
 
-const fn text(russian: &'static str, english: &'static str) -> Text {
-    Text { russian, english }
+const fn text(russian: &'static str, english: &'static str) -> Phrase {
+    Phrase { russian, english }
 }
 
 /// The answer to a wrong secret, or an unknown name.
-pub const WRONG_LOGIN: Text = text("Неверный логин или пароль", "Wrong login or password");
+pub const WRONG_LOGIN: Phrase = text("Неверный логин или пароль", "Wrong login or password");
 /// No token that holds; the same in both languages, because apps look for it.
-pub const UNAUTHENTICATED: Text = text("Unauthenticated.", "Unauthenticated.");
+pub const UNAUTHENTICATED: Phrase = text("Unauthenticated.", "Unauthenticated.");
 /// The token is dead.
-pub const LOGGED_OUT: Text = text("Выход из системы выполнен успешно", "Logged out successfully");
+pub const LOGGED_OUT: Phrase = text("Выход из системы выполнен успешно", "Logged out successfully");
 /// The mail address is not proven.
-pub const UNVERIFIED: Text =
+pub const UNVERIFIED: Phrase =
     text("Адрес электронной почты не подтверждён.", "The email address has not been confirmed yet.");
 /// No room for another device.
-pub const TOO_MANY_DEVICES: Text = text(
+pub const TOO_MANY_DEVICES: Phrase = text(
     "Достигнут предел числа устройств. Удалите одно из них.",
     "The limit of devices has been reached. Remove one of them.",
 );
 /// A device of somebody else, or of nobody.
-pub const FOREIGN_DEVICE: Text = text("Это устройство вам не принадлежит.", "This device is not yours.");
+pub const FOREIGN_DEVICE: Phrase = text("Это устройство вам не принадлежит.", "This device is not yours.");
 /// No such server, or none with a provider that works.
-pub const UNKNOWN_SERVER: Text = text("Сервер не найден.", "There is no such server.");
+pub const UNKNOWN_SERVER: Phrase = text("Сервер не найден.", "There is no such server.");
 /// Nothing left to spend.
-pub const NO_PLAN: Text = text("Нет активного тарифа.", "There is no active plan.");
+pub const NO_PLAN: Phrase = text("Нет активного тарифа.", "There is no active plan.");
 /// No such path.
-pub const NO_ROUTE: Text = text("Страница не найдена.", "There is no such route.");
+pub const NO_ROUTE: Phrase = text("Страница не найдена.", "There is no such route.");
 /// Another method is needed.
-pub const WRONG_METHOD: Text = text("Метод {} здесь не поддерживается.", "The {} method is not supported here.");
+pub const WRONG_METHOD: Phrase = text("Метод {} здесь не поддерживается.", "The {} method is not supported here.");
 /// The windows are full.
-pub const TOO_MANY: Text =
+pub const TOO_MANY: Phrase =
     text("Слишком много попыток. Повторите позже.", "Too many attempts. Please try again later.");
 /// A body above the limit.
-pub const TOO_LARGE: Text = text("Запрос слишком велик.", "The request is too large.");
+pub const TOO_LARGE: Phrase = text("Запрос слишком велик.", "The request is too large.");
 /// A forwarding header that cannot be read.
-pub const BAD_REQUEST: Text = text("Запрос не распознан.", "The request cannot be understood.");
+pub const BAD_REQUEST: Phrase = text("Запрос не распознан.", "The request cannot be understood.");
 /// Come again.
-pub const BUSY: Text = text("Сервер занят. Повторите позже.", "The server is busy. Please try again later.");
+pub const BUSY: Phrase = text("Сервер занят. Повторите позже.", "The server is busy. Please try again later.");
 /// The cause is in the log.
-pub const INTERNAL: Text = text("Внутренняя ошибка сервера.", "Server Error");
+pub const INTERNAL: Phrase = text("Внутренняя ошибка сервера.", "Server Error");
 /// A place that no table knows.
-pub const ANYWHERE: Text = text("Неизвестно", "Unknown");
+pub const ANYWHERE: Phrase = text("Неизвестно", "Unknown");
 
 /// A field that is not there, or empty.
-pub const REQUIRED: Text = text("Поле {} обязательно для заполнения.", "The {} field is required.");
+pub const REQUIRED: Phrase = text("Поле {} обязательно для заполнения.", "The {} field is required.");
 /// A field that is no text.
-pub const NOT_TEXT: Text = text("Поле {} должно быть строкой.", "The {} field must be a string.");
+pub const NOT_TEXT: Phrase = text("Поле {} должно быть строкой.", "The {} field must be a string.");
 /// A field that is no mail address.
-pub const NOT_EMAIL: Text = text(
+pub const NOT_EMAIL: Phrase = text(
     "Поле {} должно быть действительным адресом электронной почты.",
     "The {} field must be a valid email address.",
 );
 /// A field that is no number.
-pub const NOT_NUMBER: Text = text("Поле {} должно быть целым числом.", "The {} field must be an integer.");
+pub const NOT_NUMBER: Phrase = text("Поле {} должно быть целым числом.", "The {} field must be an integer.");
 /// A field that is too long.
-pub const TOO_LONG: Text =
+pub const TOO_LONG: Phrase =
     text("Поле {} не должно быть длиннее 255 символов.", "The {} field must not be greater than 255 characters.");
 /// Behind the first complaint, when there are others.
-pub const AND_MORE: Text = text("(и ещё ошибок: {})", "(and {} more)");
+pub const AND_MORE: Phrase = text("(и ещё ошибок: {})", "(and {} more)");
 
 #[cfg(test)]
 mod tests {
