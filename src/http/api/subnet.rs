@@ -1,6 +1,7 @@
 //! A subnet of Bittensor, of which this server is no part: the routes answer what apps understand.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -70,6 +71,13 @@ struct PoolClaimResult {
     error: ErrorMessage,
 }
 
+/// Which payment.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PoolClaimQuery {
+    epoch: Option<i64>,
+}
+
 /// Tells what the caller's network can claim of an epoch: nothing.
 #[utoipa::path(
     get,
@@ -79,13 +87,16 @@ struct PoolClaimResult {
     params(("epoch" = Option<u64>, Query, description = "The epoch.")),
     responses((status = 200, body = PoolClaimResult))
 )]
-async fn pool_claim(_caller: Session, RawQuery(query): RawQuery) -> ApiResult<PoolClaimResult> {
-    let parameters = query.as_deref().unwrap_or_default().split('&');
-    let mut epochs = parameters.filter_map(|parameter| parameter.strip_prefix("epoch="));
-    if epochs.any(|epoch| !epoch.parse::<i64>().is_ok_and(|epoch| epoch >= 0)) {
-        return Err(ApiError::bad_request("Bad epoch."));
+async fn pool_claim(
+    _caller: Session,
+    query: Result<Query<PoolClaimQuery>, QueryRejection>,
+) -> ApiResult<PoolClaimResult> {
+    match query {
+        Ok(Query(PoolClaimQuery { epoch })) if epoch.unwrap_or(0) >= 0 => {
+            Ok(Json(PoolClaimResult { error: "No claimable epoch.".into() }))
+        }
+        _ => Err(ApiError::bad_request("Bad epoch.")),
     }
-    Ok(Json(PoolClaimResult { error: "No claimable epoch.".into() }))
 }
 
 /// What a part of a subnet would know.
@@ -170,6 +181,8 @@ mod tests {
         claim("?epoch=7").await.golden(200, "none");
         claim("").await.golden(200, "none_at_all");
         claim("?epoch=x").await.golden(400, "bad_epoch");
+        claim("?epoch=-1").await.expect(400);
+        claim("?epoch=9223372036854775808").await.expect(400);
         api.get("/sn/pool/claim").await.expect(401);
         for path in ["/sn/epoch", "/sn/artifact", "/sn/artifacts", "/sn/evidence", "/sn/evidence/history"] {
             api.get(path).await.golden(503, "off");
