@@ -195,6 +195,8 @@ impl Complaints {
         }
         self.unless(!mail.smtp_host.is_empty(), "mail.smtp_host", "must name the server that takes messages");
         self.unless(mail.smtp_port != 0, "mail.smtp_port", "must not be 0");
+        let is_line = !mail.product.contains(char::is_control);
+        self.unless(is_line, "mail.product", "must be one line, because it stands in the sender of messages");
         self.lasting(mail.timeout, "mail.timeout");
         self.unless(
             mail.smtp_user.is_empty() == mail.smtp_password.is_empty(),

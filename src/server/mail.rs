@@ -343,7 +343,6 @@ mod tests {
         config.mail.smtp_port = listener.local_addr().unwrap().port();
         config.mail.smtp_tls = SmtpTls::None;
         config.mail.from = "warren@hill.example".into();
-        config.mail.product = "Hill\r\nBcc: evil@hill.example".into();
         config.portal.base_url = "https://account.hill.example".into();
         let server = tokio::spawn(mail_server(listener));
         let metrics = MailMetrics::default();

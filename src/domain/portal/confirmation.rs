@@ -155,3 +155,37 @@ impl Operation for Sweep {
         Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::portal::sweep;
+    use crate::domain::testing::{TestDomain, id};
+
+    const ADDRESS: &str = "a.da@gmail.com";
+
+    struct Ask;
+
+    impl Operation for Ask {
+        type Output = [u8; 32];
+        fn apply(&self, tx: &mut Tx<'_>) -> Result<[u8; 32], DomainError> {
+            ask(tx, ADDRESS, ("en", true), Purpose::Verify { user_id: id(1) })?;
+            Ok(key(tx, &canonical(ADDRESS)))
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_address_nor_code_is_kept_and_what_has_waited_a_day_is_swept() {
+        let domain = TestDomain::new();
+        let key = domain.run(&Ask).await.unwrap();
+        let record = domain.get(&CONFIRMATIONS, &key).unwrap();
+        assert!(!serde_json::to_string(&record).unwrap().contains("gmail"));
+        assert!(!is_code(&record.code), "it is a hash");
+        domain.clock.advance(LIFE - Duration::from_secs(1));
+        sweep(&domain.service).await.unwrap();
+        assert!(domain.get(&CONFIRMATIONS, &key).is_some());
+        domain.clock.advance(Duration::from_secs(1));
+        sweep(&domain.service).await.unwrap();
+        assert_eq!(domain.get(&CONFIRMATIONS, &key), None);
+    }
+}

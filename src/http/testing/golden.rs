@@ -14,7 +14,8 @@ pub fn check(surface: &str, case: &str, asked: &Value, status: u16, body: &Value
     let path = path.split('?').next().unwrap_or_default();
     let part = |part: &str| if is_id(part) { "id".to_owned() } else { part.to_owned() };
     let route = path.trim_matches('/').split('/').map(part).collect::<Vec<_>>().join("-");
-    let file = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", surface, &route].iter().collect::<PathBuf>();
+    let route = if route.is_empty() { "root" } else { &route };
+    let file = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", surface, route].iter().collect::<PathBuf>();
     let file = file.join(format!("{case}.json"));
     let mut exchange = json!({"request": asked, "status": status, "body": body});
     Neutral::default().replace("", &mut exchange);

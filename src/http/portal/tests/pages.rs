@@ -92,6 +92,7 @@ async fn every_template_is_whole_with_everything_and_with_nothing() {
     }
     desk.show(&ClientsPage { has_mac: true, has_windows: true }, &ClientsPage::default());
     desk.show(&NoticePage { status: 429, message: bold(), next: Some(bold()) }, &NoticePage::default());
+    desk.show(&NoticePage { status: 404, message: bold(), next: None }, &NoticePage::default());
     desk.show(&SignInPage { redirect_uri: "/payment-methods" }, &SignInPage::default());
     desk.show(&SignUpPage { refer: bold() }, &SignUpPage::default());
     desk.show(&SignUpSuccessPage {}, &SignUpSuccessPage {});
