@@ -189,14 +189,14 @@ impl Complaints {
         }
         let is_address = mail.from.parse::<lettre::Address>().is_ok();
         self.unless(is_address, "mail.from", format!("is '{}', which is not a mail address", mail.from));
+        let is_line = !mail.product.contains(char::is_control);
+        self.unless(is_line, "mail.product", "must be one line, because it stands in the sender of messages");
         self.positive(mail.queue, "mail.queue");
         if is_brevo {
             return;
         }
         self.unless(!mail.smtp_host.is_empty(), "mail.smtp_host", "must name the server that takes messages");
         self.unless(mail.smtp_port != 0, "mail.smtp_port", "must not be 0");
-        let is_line = !mail.product.contains(char::is_control);
-        self.unless(is_line, "mail.product", "must be one line, because it stands in the sender of messages");
         self.lasting(mail.timeout, "mail.timeout");
         self.unless(
             mail.smtp_user.is_empty() == mail.smtp_password.is_empty(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -202,7 +202,10 @@ async fn by_name(State(door): State<Arc<Door>>, request: Request, next: Next) ->
 async fn unknown(path: &str, method: &Method) -> Response {
     match (path, method) {
         ("/", &Method::GET | &Method::HEAD) => hello::root(),
-        ("/", _) => layers::method_not_allowed().await.into_response(),
+        ("/", _) => {
+            let refusal = layers::method_not_allowed().await;
+            ([(header::ALLOW, HeaderValue::from_static("GET, HEAD"))], refusal).into_response()
+        }
         _ => layers::not_found().await.into_response(),
     }
 }
