@@ -39,7 +39,7 @@ pub struct PortalError {
     /// When the next request may succeed.
     pub next: Option<Timestamp>,
     /// What lies behind it: for the log alone.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
     /// How long to wait; becomes [`PortalError::next`] where the time is known.
     pub wait: Option<std::time::Duration>,
 }
@@ -83,7 +83,7 @@ impl PortalError {
     /// A failure of the server, for this reason.
     pub fn internal(cause: String) -> Self {
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "error.unknown");
-        Self { cause: Some(cause), ..error }
+        Self { cause: Some(cause.into()), ..error }
     }
 
     /// The same, with the form that a reader of pages is sent back to, unless it has one.
