@@ -11,10 +11,10 @@ use crate::domain::news::NewsList;
 use crate::domain::payout::PayoutSender;
 use crate::domain::purchase::shop::Companies;
 use crate::domain::service::Service;
+use crate::domain::subscription::desk::Outside;
 use crate::domain::wallet::custody::Custody;
 use crate::domain::wallet::local::LedgerCustody;
 use crate::domain::wallet::seeker::{NamedHolders, SeekerOracle};
-use crate::domain::subscription::desk::Outside;
 
 pub mod apple;
 pub mod brevo;

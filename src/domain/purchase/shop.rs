@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::checkout::{
     Checkout, CheckoutError, CoinShop, FindPurchases, Intents, PlanReport, PutCustomer, PutReferences, ReadCustomer,
-    ReportError,
-    ShopEvent,
+    ReportError, ShopEvent,
 };
 use super::code_sale::CodeSale;
 use super::delivery::{Delivery, Given, Purchase, Redeemed};

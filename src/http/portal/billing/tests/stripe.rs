@@ -5,8 +5,8 @@ use aws_lc_rs::hmac;
 use super::*;
 use crate::domain::account::delete::DeleteNetwork;
 use crate::domain::network::{NETWORKS, NetworkRecord};
-use crate::vendor::testing::Mock;
 use crate::ids::{Id, NetworkId};
+use crate::vendor::testing::Mock;
 
 fn stripe(mock: &Mock) -> Config {
     let mut config = config();
