@@ -183,7 +183,7 @@ async fn who_brings_others_and_was_brought_pays_less() {
     }
     assert_eq!(bench.desk.discount(ada.1).unwrap(), 100);
     bench.days(31).await;
-    let last = bench.invoices().await.into_iter().filter(|(_, invoice)| invoice.network_id == ada.1).next_back();
+    let last = bench.invoices().await.into_iter().rfind(|(_, invoice)| invoice.network_id == ada.1);
     let last = last.unwrap().1;
     assert_eq!((last.amount, last.state().name()), (0, "paid"), "free, and as good as paid");
 }
