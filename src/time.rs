@@ -67,6 +67,18 @@ impl Timestamp {
         self.first_of_month(1)
     }
 
+    /// The same time of day so many months later; on the month's last day where it has no such day.
+    pub fn months_later(self, months: u32) -> Timestamp {
+        let later = || {
+            let at = jiff::Timestamp::from_millisecond(i64::try_from(self.0).ok()?).ok()?;
+            let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+            let at = at.checked_add(jiff::Span::new().try_months(i64::from(months)).ok()?).ok()?;
+            u64::try_from(at.timestamp().as_millisecond()).ok()
+        };
+        // Only beyond the calendar's last year is there no such day.
+        later().map_or(self, Timestamp)
+    }
+
     fn first_of_month(self, later: i64) -> Timestamp {
         let first = || {
             let at = jiff::Timestamp::from_millisecond(i64::try_from(self.0).ok()?).ok()?;
@@ -264,6 +276,20 @@ mod tests {
         }
         let never = Timestamp::from_millis(u64::MAX);
         assert_eq!(never.start_of_month(), never);
+    }
+
+    #[test]
+    fn a_month_later_is_the_same_day_or_the_last_one() {
+        let cases = [
+            ("2026-01-31T04:05:06Z", 1, "2026-02-28T04:05:06Z"),
+            ("2026-01-31T04:05:06Z", 2, "2026-03-31T04:05:06Z"),
+            ("2024-02-29T00:00:00Z", 12, "2025-02-28T00:00:00Z"),
+        ];
+        for (from, months, expected) in cases {
+            assert_eq!(Timestamp::parse_rfc3339(from).unwrap().months_later(months).to_rfc3339(), expected);
+        }
+        let never = Timestamp::from_millis(u64::MAX);
+        assert_eq!(never.months_later(1), never);
     }
 
     #[test]

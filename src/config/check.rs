@@ -9,6 +9,7 @@ use super::address_range::AddressRange;
 use super::auth::SignInService;
 use super::contracts::Dispute;
 use super::mail::MailMode;
+use super::purchase::is_complete;
 use super::tls::TlsMode;
 
 /// Clients of every age close a transport that was silent for this long (`connect/transport.go`).
@@ -215,6 +216,11 @@ impl Complaints {
         if !config.apple.roots.as_os_str().is_empty() {
             self.file(&config.apple.roots, "apple.roots", "a PEM file of root certificates");
         }
+        let (secret, key) = (&config.apple.shared_secret, &config.google.license_key);
+        let is_used = secret.is_empty() || is_complete(&config.apple.required());
+        self.unless(is_used, "apple.shared_secret", "needs the other keys of apple; set them too");
+        let is_used = key.is_empty() || is_complete(&config.google.required());
+        self.unless(is_used, "google.license_key", "needs the other keys of google; set them too");
     }
 
     fn circle(&mut self, config: &Config) {
@@ -462,6 +468,8 @@ mod tests {
             config.circle.blockchain_name = "Polygon".into();
         };
         assert_eq!(keys(other_chain), ["circle.blockchain"]);
+        assert_eq!(keys(|config| config.apple.shared_secret = "x".into()), ["apple.shared_secret"]);
+        assert_eq!(keys(|config| config.google.license_key = "x".into()), ["google.license_key"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod portal;
 pub mod purchase;
 pub mod relay;
 pub mod store;
+pub mod subscription;
 pub mod telemetry;
 pub mod tls;
 pub mod units;
@@ -62,6 +63,8 @@ pub struct Config {
     pub payout: payout::Payout,
     /// What is for sale.
     pub purchase: purchase::Purchase,
+    /// Plans that are paid period after period.
+    pub subscription: subscription::Subscription,
     /// Payments by card.
     pub stripe: purchase::Stripe,
     /// Receipts of the App Store.

@@ -107,8 +107,8 @@ impl Stripe {
     }
 }
 
-/// `[apple]`: receipts of the App Store. All keys are needed, or none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// `[apple]`: receipts of the App Store. The first four keys are needed, or none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Apple {
     /// PEM file of the root certificates that receipts must end in.
@@ -119,8 +119,38 @@ pub struct Apple {
     pub product_monthly: String,
     /// Product id of a year of Pro.
     pub product_yearly: String,
+    /// Product id of a month of the plan for Apple's phones only; empty for none.
+    pub product_ios_monthly: String,
+    /// Product id of a year of it.
+    pub product_ios_yearly: String,
     /// Whether receipts of the sandbox count.
     pub sandbox: bool,
+    /// Secret that old receipts are asked about with; empty for refusing them.
+    pub shared_secret: String,
+    /// File that holds it instead.
+    pub shared_secret_file: PathBuf,
+    /// Where old receipts are asked about.
+    pub verify_url: String,
+    /// Where those of the sandbox are.
+    pub sandbox_verify_url: String,
+}
+
+impl Default for Apple {
+    fn default() -> Self {
+        Self {
+            roots: PathBuf::new(),
+            bundle_id: String::new(),
+            product_monthly: String::new(),
+            product_yearly: String::new(),
+            product_ios_monthly: String::new(),
+            product_ios_yearly: String::new(),
+            sandbox: false,
+            shared_secret: String::new(),
+            shared_secret_file: PathBuf::new(),
+            verify_url: "https://buy.itunes.apple.com/verifyReceipt".into(),
+            sandbox_verify_url: "https://sandbox.itunes.apple.com/verifyReceipt".into(),
+        }
+    }
 }
 
 impl Apple {
@@ -135,7 +165,8 @@ impl Apple {
     }
 }
 
-/// `[google]`: receipts of Google Play. All keys are needed, or none.
+/// `[google]`: receipts of Google Play. The keys without a default are needed, or none; those of old receipts and of
+/// the plan for Android only are not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Google {
@@ -157,6 +188,12 @@ pub struct Google {
     pub product_yearly: String,
     /// The account that pushes to `/pay/play`; empty when no pushes are taken.
     pub publisher_email: String,
+    /// Product id of a month of the plan for Android only; empty for none.
+    pub product_android_monthly: String,
+    /// Product id of a year of it.
+    pub product_android_yearly: String,
+    /// The app's licence key, which old receipts are signed with: base64; empty for refusing them.
+    pub license_key: String,
     /// Where tokens come from.
     pub token_url: String,
     /// Who vouches for the tokens of pushes.
@@ -177,6 +214,9 @@ impl Default for Google {
             product_monthly: String::new(),
             product_yearly: String::new(),
             publisher_email: String::new(),
+            product_android_monthly: String::new(),
+            product_android_yearly: String::new(),
+            license_key: String::new(),
             token_url: "https://accounts.google.com/o/oauth2/token".into(),
             tokeninfo_url: "https://oauth2.googleapis.com/tokeninfo".into(),
             base_url: "https://androidpublisher.googleapis.com".into(),

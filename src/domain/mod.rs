@@ -41,6 +41,7 @@ pub mod service;
 pub mod stats;
 pub mod stream;
 pub mod subnet;
+pub mod subscription;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;

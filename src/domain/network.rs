@@ -21,6 +21,9 @@ pub const USERS: Table<UserId, UserRecord> = Table::new(3, "users");
 /// Networks by referral code.
 pub const REFERRAL_CODES: Table<String, ReferralCodeRecord> = Table::new(4, "referral_codes");
 
+/// The networks that each network has brought.
+pub const REFERRALS: Table<(NetworkId, NetworkId), ()> = Table::guarded(70, "referrals", 16);
+
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRecord {

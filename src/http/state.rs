@@ -22,6 +22,7 @@ use crate::domain::provider::index::ProviderIndex;
 use crate::domain::purchase::shop::Shop;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
+use crate::domain::subscription::desk::Subscriptions;
 use crate::domain::wallet::custody::Custody;
 use crate::domain::wallet::seeker::SeekerOracle;
 use crate::time::Timestamp;
@@ -60,6 +61,8 @@ pub struct ApiParts {
     pub shop: Arc<Shop>,
     /// The account website.
     pub portal: Arc<Portal>,
+    /// Plans, cards and invoices.
+    pub subscriptions: Arc<Subscriptions>,
     /// The wallets of users.
     pub custody: Arc<dyn Custody>,
     /// Knows whose wallets are marked.

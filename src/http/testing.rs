@@ -48,6 +48,8 @@ use crate::domain::purchase::shop::Shop;
 use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
+use crate::domain::subscription::desk::Subscriptions;
+use crate::domain::subscription::signed_receipt::ReceiptKey;
 use crate::domain::token::TokenKeys;
 use crate::store::memory::MemoryStore;
 use crate::store::table::{Table, TableKey, TableValue};
@@ -147,9 +149,12 @@ impl TestApi {
         let companies = vendor::companies(service.config()).unwrap();
         let key_sets = Arc::new(TestService::default());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none(), key_sets));
+        let outside = vendor::outside(service.config()).unwrap();
+        let receipt_key = ReceiptKey::generate();
         let state = ApiState::from(ApiParts {
             portal: Arc::new(Portal::open(service.config()).unwrap()),
             servers: Arc::new(Servers::new(service.clone(), providers.clone(), ledger.gate().clone())),
+            subscriptions: Arc::new(Subscriptions::new(service.clone(), ledger.clone(), outside, receipt_key)),
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
             certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),

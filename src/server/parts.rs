@@ -39,6 +39,8 @@ use crate::domain::push::PushSink;
 use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
+use crate::domain::subscription::desk::Subscriptions;
+use crate::domain::subscription::signed_receipt::ReceiptKey;
 use crate::domain::token::TokenKeys;
 use crate::domain::wallet::jobs;
 use crate::http::log_folder::{self, LogFolder};
@@ -141,6 +143,13 @@ impl Parts {
         let (custody, seeker) = (vendor::custody(&service)?, vendor::seeker(config)?);
         let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
+        let subscriptions = Arc::new(Subscriptions::new(
+            Arc::clone(&service),
+            Arc::clone(&ledger),
+            vendor::outside(config)?,
+            ReceiptKey::load_or_create(&config.store.path)?,
+        ));
+        let biller = Arc::clone(&subscriptions);
         let wallets = jobs::drive(Arc::clone(&service));
         let portal_sweeps = portal_domain::drive(Arc::clone(&service));
         let payouts = Payouts::new(Arc::clone(&service), Arc::clone(&ledger), vendor::payout_sender(config)?);
@@ -166,6 +175,7 @@ impl Parts {
                 () = payouts.drive() => {}
                 () = news => {}
                 () = seller.drive() => {}
+                () = biller.drive() => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -189,6 +199,7 @@ impl Parts {
             custody,
             seeker,
             shop,
+            subscriptions,
             status,
         });
         Ok(Self { store, relay, ledger, stats, api, mail })

@@ -39,7 +39,7 @@
 //! | 64 | client_keys | client | `domain/client_key.rs` |
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
 //! | 66 | tombstones | day, client | `domain/client.rs` |
-//! | 70 | referrals | network, network it brought | `domain/account/referral.rs` |
+//! | 70 | referrals | network, network it brought | `domain/network.rs` |
 //! | 71 | certificates | user, source | `domain/certificate/record.rs` |
 //! | 72 | certificate_sources | source | `domain/certificate/record.rs` |
 //! | 73 | app_devices | number | `domain/app/device.rs` |
@@ -103,6 +103,15 @@
 //! | 279 | open_intents | network, reference | `domain/purchase/solana.rs` |
 //! | 280 | unfulfilled | payment | `domain/purchase/solana.rs` |
 //! | 281 | paid_back | purchase key | `domain/purchase/delivery.rs` |
+//! | 285 | subscribers | user | `domain/subscription/record.rs` |
+//! | 286 | subscriptions | user, receipt | `domain/subscription/record.rs` |
+//! | 287 | subscription_checks | time, user, receipt | `domain/subscription/record.rs` |
+//! | 288 | subscription_proofs | user, receipt | `domain/subscription/record.rs` |
+//! | 289 | subscription_users | receipt | `domain/subscription/record.rs` |
+//! | 290 | due_deliveries | purchase key | `domain/subscription/due.rs` |
+//! | 291 | cards | user, card | `domain/subscription/card.rs` |
+//! | 292 | invoices | user, invoice | `domain/subscription/invoice.rs` |
+//! | 293 | invoice_users | invoice | `domain/subscription/invoice.rs` |
 //! | 300 | archive_marks | mark | `domain/contract/record.rs` |
 //! | 301 | provider_days | day, provider | `domain/stats/record.rs` |
 //! | 302 | peer_days | day, provider, client | `domain/stats/record.rs` |

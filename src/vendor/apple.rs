@@ -1,6 +1,8 @@
 //! The App Store: transactions and notifications that it signs, checked against root certificates that the operator
 //! names (`https://developer.apple.com/documentation/appstoreserverapi/jwstransaction`). Nothing is asked of anybody.
 
+pub mod receipts;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,8 +14,8 @@ use x509_parser::prelude::{FromDer, Pem, X509Certificate};
 use x509_parser::time::ASN1Time;
 
 use crate::config::purchase::Apple as Settings;
-use crate::domain::purchase::item::Item;
 use crate::domain::purchase::store_report::{AppStore, Receipt, ReceiptState, StoreError};
+use crate::domain::subscription::plan::PlanType;
 use crate::time::{DAY, Timestamp};
 
 /// What marks a certificate that signs receipts, and the one above it.
@@ -75,6 +77,19 @@ impl Apple {
         serde_json::from_slice(&text(payload)?).ok()
     }
 
+    /// The plan that a product is.
+    fn plan(&self, product: &str) -> Option<PlanType> {
+        let settings = &self.settings;
+        let known = [
+            (&settings.product_monthly, "all-monthly"),
+            (&settings.product_yearly, "all-annual"),
+            (&settings.product_ios_monthly, "ios-monthly"),
+            (&settings.product_ios_yearly, "ios-annual"),
+        ];
+        let found = known.into_iter().find(|(known, _)| !known.is_empty() && *known == product);
+        found.and_then(|(_, plan)| PlanType::parse(plan))
+    }
+
     fn is_allowed(&self, environment: &Value) -> bool {
         environment == "Production" || self.settings.sandbox && environment == "Sandbox"
     }
@@ -84,11 +99,7 @@ impl Apple {
         {
             return None;
         }
-        let item = match transaction["productId"].as_str()? {
-            product if product == self.settings.product_monthly => Item::ProMonthly,
-            product if product == self.settings.product_yearly => Item::ProYearly,
-            _ => return None,
-        };
+        let item = self.plan(transaction["productId"].as_str()?)?.item();
         let time = |name: &str| transaction[name].as_u64().map(Timestamp::from_millis);
         let state = if time("revocationDate").is_some() { ReceiptState::Revoked } else { ReceiptState::Active };
         Some(Receipt {

@@ -1,6 +1,8 @@
 //! Google Play: what a purchase token stands for, and that it was delivered
 //! (`https://developers.google.com/android-publisher`).
 
+mod receipts;
+
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -15,6 +17,7 @@ use crate::config::purchase::Google as Settings;
 use crate::domain::purchase::checkout::ReportError;
 use crate::domain::purchase::item::Item;
 use crate::domain::purchase::store_report::{PlayPush, PlayStore, Receipt, ReceiptState, StoreError};
+use crate::domain::subscription::plan::PlanType;
 use crate::time::{DAY, Timestamp};
 
 /// A token is replaced this long before it expires.
@@ -25,6 +28,14 @@ const MAX_TOKEN_BYTES: usize = 4096;
 
 /// The kind of a push which says that a subscription was taken back.
 const REVOKED: u64 = 12;
+
+/// Why a token was not looked up.
+enum LookUpError {
+    /// The store does not know it, or no more.
+    Unknown,
+    /// The store does not answer.
+    Unreachable,
+}
 
 /// Google Play with the keys of an account.
 pub struct Google {
@@ -48,11 +59,7 @@ impl Google {
     }
 
     fn item(&self, product: &str) -> Option<Item> {
-        match product {
-            _ if product == self.settings.product_monthly => Some(Item::ProMonthly),
-            _ if product == self.settings.product_yearly => Some(Item::ProYearly),
-            _ => None,
-        }
+        self.plan(product).map(PlanType::item)
     }
 
     fn product(&self, item: Item) -> &str {
@@ -87,17 +94,38 @@ impl Google {
     }
 
     async fn fetch(&self, token: &str) -> Result<Receipt, StoreError> {
-        let access = self.access_token().await?;
+        match self.fetch_purchase(token).await {
+            Ok(purchase) => self.receipt(token, &purchase),
+            Err(LookUpError::Unknown) => Err(StoreError::Invalid),
+            Err(LookUpError::Unreachable) => Err(StoreError::Unreachable),
+        }
+    }
+
+    /// What the store knows of a token.
+    async fn fetch_purchase(&self, token: &str) -> Result<Value, LookUpError> {
+        let access = self.access_token().await.map_err(|_| LookUpError::Unreachable)?;
         let path = self.path(&format!("subscriptionsv2/tokens/{}", form_escape(token)));
         match self.remote.send(self.remote.get(&path).bearer_auth(access)).await {
-            Ok(purchase) => self.receipt(token, &purchase),
-            Err(RemoteError::Refused(400 | 404 | 410, _)) => Err(StoreError::Invalid),
+            Ok(purchase) => Ok(purchase),
+            Err(RemoteError::Refused(400 | 404 | 410, _)) => Err(LookUpError::Unknown),
             Err(RemoteError::Refused(..)) => {
                 // The token may have been withdrawn.
                 *self.access.lock().await = None;
-                Err(StoreError::Unreachable)
+                Err(LookUpError::Unreachable)
             }
-            Err(RemoteError::Unreachable) => Err(StoreError::Unreachable),
+            Err(RemoteError::Unreachable) => Err(LookUpError::Unreachable),
+        }
+    }
+
+    async fn acknowledge_product(&self, product: &str, token: &str) -> Result<(), StoreError> {
+        let access = self.access_token().await?;
+        let (product, token) = (form_escape(product), form_escape(token));
+        let path = self.path(&format!("subscriptions/{product}/tokens/{token}:acknowledge"));
+        match self.remote.send(self.remote.post_form(&path, &[]).bearer_auth(access)).await {
+            Ok(_) => Ok(()),
+            // It was acknowledged before.
+            Err(RemoteError::Refused(400, _)) => Ok(()),
+            Err(_) => Err(StoreError::Unreachable),
         }
     }
 
@@ -190,17 +218,7 @@ impl PlayStore for Google {
     }
 
     fn acknowledge(&self, item: Item, token: String) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            let access = self.access_token().await?;
-            let (product, token) = (form_escape(self.product(item)), form_escape(&token));
-            let path = self.path(&format!("subscriptions/{product}/tokens/{token}:acknowledge"));
-            match self.remote.send(self.remote.post_form(&path, &[]).bearer_auth(access)).await {
-                Ok(_) => Ok(()),
-                // It was acknowledged before.
-                Err(RemoteError::Refused(400, _)) => Ok(()),
-                Err(_) => Err(StoreError::Unreachable),
-            }
-        })
+        Box::pin(async move { self.acknowledge_product(self.product(item), &token).await })
     }
 
     fn is_ours(&self, package: &str, product: &str) -> bool {

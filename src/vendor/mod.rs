@@ -11,6 +11,7 @@ use crate::domain::news::NewsList;
 use crate::domain::payout::PayoutSender;
 use crate::domain::purchase::shop::Companies;
 use crate::domain::service::Service;
+use crate::domain::subscription::desk::Outside;
 use crate::domain::wallet::custody::Custody;
 use crate::domain::wallet::local::LedgerCustody;
 use crate::domain::wallet::seeker::{NamedHolders, SeekerOracle};
@@ -75,4 +76,19 @@ pub fn seeker(config: &Config) -> anyhow::Result<Arc<dyn SeekerOracle>> {
         true => Arc::new(NamedHolders(config.wallet.seeker_holders.clone())),
         false => Arc::new(helius::Helius::new(&config.helius)?),
     })
+}
+
+/// The same companies as they take part in subscriptions.
+pub fn outside(config: &Config) -> anyhow::Result<Outside> {
+    let mut outside = Outside::default();
+    if is_complete(&config.stripe.required()) {
+        outside.billing = Some(Arc::new(stripe::Stripe::new(&config.stripe)?));
+    }
+    if is_complete(&config.google.required()) {
+        outside.android = Some(Arc::new(google::Google::new(&config.google)?));
+    }
+    if is_complete(&config.apple.required()) {
+        outside.ios = Some(Arc::new(apple::receipts::AppleReceipts::open(&config.apple)?));
+    }
+    Ok(outside)
 }

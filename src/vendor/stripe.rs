@@ -8,11 +8,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+mod billing;
+
 use super::remote::{Remote, RemoteError, form_escape, idempotency_key};
 use crate::config::purchase::Stripe as Settings;
 use crate::domain::auth::user_auth::UserAuth;
 use crate::domain::purchase::checkout::{
-    Appearance, Checkout, CheckoutError, Intents, ReportError, Session, ShopEvent,
+    Appearance, Checkout, CheckoutError, Intents, PlanReport, ReportError, Session, ShopEvent,
 };
 use crate::domain::purchase::code_sale::CodeSale;
 use crate::domain::purchase::item::Item;
@@ -175,6 +177,9 @@ impl Stripe {
         match text(&report, "/type").ok_or(ReportError::Malformed)?.as_str() {
             "checkout.session.completed" | "checkout.session.async_payment_succeeded" => self.completed(object).await,
             "invoice.paid" => self.invoice_paid(object).await,
+            "customer.subscription.created" | "customer.subscription.updated" | "customer.subscription.deleted" => {
+                Ok(self.plan(object).map(ShopEvent::Plan).into_iter().collect())
+            }
             // Also of a partial refund, which takes nothing back.
             "charge.refunded" if object["refunded"] != true => Ok(Vec::new()),
             "charge.refunded" | "charge.dispute.created" => {
@@ -240,6 +245,13 @@ impl Stripe {
         let subscription =
             text(invoice, "/subscription").or_else(|| text(invoice, "/parent/subscription_details/subscription"));
         let Some(subscription) = subscription else { return Ok(Vec::new()) };
+        // The first period of such a plan was paid apart.
+        let noted = |path| text(invoice, path).is_some_and(|noted| noted == "true");
+        let is_apart = noted("/subscription_details/metadata/paid_first")
+            || noted("/parent/subscription_details/metadata/paid_first");
+        if is_apart && invoice["billing_reason"] == "subscription_create" {
+            return Ok(Vec::new());
+        }
         let network_id = self.network_of(invoice, &subscription).await?;
         let line = invoice.pointer("/lines/data/0").ok_or(ReportError::Malformed)?;
         let price = text(line, "/price/id").or_else(|| text(line, "/pricing/price_details/price")).unwrap_or_default();
@@ -253,7 +265,16 @@ impl Stripe {
         };
         let mut references = vec![format!("stripe:invoice:{id}")];
         references.extend(references_of(invoice));
-        Ok(vec![ShopEvent::Paid {
+        let plan = PlanReport {
+            network_id,
+            id: subscription,
+            item,
+            until: end,
+            in_trial: invoice["amount_paid"].as_i64().is_some_and(|paid| paid > 0).then_some(false),
+            renews: None,
+            ended: None,
+        };
+        let paid = ShopEvent::Paid {
             key: format!("stripe:invoice:{id}"),
             network_id,
             item,
@@ -261,7 +282,34 @@ impl Stripe {
             period: Some((start, end)),
             paid: invoice["amount_paid"].as_i64().unwrap_or(0).saturating_mul(CENT),
             references,
-        }])
+        };
+        Ok(vec![paid, ShopEvent::Plan(plan)])
+    }
+
+    /// How a subscription stands; `None` for what is not sold here, or has not begun.
+    fn plan(&self, subscription: &Value) -> Option<PlanReport> {
+        let price = text(subscription, "/items/data/0/price/id")?;
+        let item = self.item(&price).filter(|item| item.is_pro())?;
+        let network_id = text(subscription, "/metadata/network_id")?.parse().ok()?;
+        let (start, end) = billing::period(subscription)?;
+        let status = subscription["status"].as_str()?;
+        let until = match status {
+            "trialing" | "active" | "canceled" => end,
+            // The period has begun, and is not paid.
+            "past_due" | "unpaid" | "paused" => start,
+            _ => return None,
+        };
+        let ended = billing::seconds(subscription, "/ended_at").filter(|_| status == "canceled");
+        let is_apart = text(subscription, &format!("/metadata/{}", billing::PAID_FIRST)).is_some();
+        Some(PlanReport {
+            network_id,
+            id: text(subscription, "/id")?,
+            item,
+            until: ended.map_or(until, |ended| ended.min(until)),
+            in_trial: Some(status == "trialing" && !is_apart),
+            renews: Some(status != "canceled" && subscription["cancel_at_period_end"] != true),
+            ended,
+        })
     }
 
     /// Whose subscription it is: as its metadata says, else as the session said in which it was bought. Never by the

@@ -15,6 +15,7 @@ mod certificate;
 mod client;
 mod contract;
 mod desk;
+mod invoice;
 mod network;
 mod payout;
 mod provider;
@@ -87,6 +88,12 @@ enum Group {
     /// Approve and refuse orders
     #[command(subcommand)]
     Order(wallet::Order),
+    /// List invoices of subscriptions, mark them paid or paid back
+    #[command(subcommand)]
+    Invoices(invoice::Invoices),
+    /// Sign receipts that stand in for those of stores
+    #[command(subcommand)]
+    Receipts(invoice::Receipts),
 }
 
 /// Runs the command.
@@ -116,6 +123,8 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Stats(command) => command.run(&desk).await,
             Group::Wallet(command) => command.run(&desk).await,
             Group::Order(command) => command.run(&desk).await,
+            Group::Invoices(command) => command.run(&desk).await,
+            Group::Receipts(command) => command.run(&desk).await,
         };
         desk.close().await;
         outcome

@@ -13,7 +13,9 @@ use crate::domain::portal::profile;
 use crate::domain::provider::{blocked, reports};
 use crate::domain::stats::ranking;
 use crate::domain::wallet::{account_wallet, keeper};
-use crate::domain::{api_key, association, certificate, client, feedback, log_upload, preferences, subnet};
+use crate::domain::{
+    api_key, association, certificate, client, feedback, log_upload, preferences, subnet, subscription,
+};
 use crate::ids::NetworkId;
 
 /// Deletes the caller's own network (`/auth/network-delete`); only its user can, with any token of theirs.
@@ -78,6 +80,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, Do
             tx.delete(&NETWORK_NAMES, &name)?;
         }
     }
+    subscription::record::remove_all(tx, &user_id)?;
     tx.delete(&USERS, &user_id)?;
     tx.delete(&NETWORKS, network_id)?;
     tx.effect(Effect::CredentialsChanged(*network_id));

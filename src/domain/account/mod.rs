@@ -4,8 +4,8 @@
 
 pub mod create;
 pub mod delete;
-pub mod discount;
 pub mod find;
+pub mod guest;
 pub mod name;
 pub mod referral;
 pub mod rename;

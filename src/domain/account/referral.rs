@@ -3,13 +3,9 @@
 use rand::{Rng, RngExt};
 
 use crate::domain::error::DomainError;
-use crate::domain::network::{NETWORKS, NetworkRecord, REFERRAL_CODES, ReferralCodeRecord};
+use crate::domain::network::{NETWORKS, NetworkRecord, REFERRAL_CODES, REFERRALS, ReferralCodeRecord};
 use crate::domain::operation::{Operation, Tx};
 use crate::ids::NetworkId;
-use crate::store::table::Table;
-
-/// The networks that each network has brought.
-pub const REFERRALS: Table<(NetworkId, NetworkId), ()> = Table::guarded(70, "referrals", 16);
 
 const CODE_CHARS: usize = 6;
 const ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";

@@ -39,6 +39,15 @@ pub fn note_language(tx: &mut Tx<'_>, user_id: &UserId, language: &str) -> Resul
     Ok(())
 }
 
+/// Notes who brought a user; an earlier one stays.
+pub fn note_partner(tx: &mut Tx<'_>, user_id: &UserId, partner: &str) -> Result<(), DomainError> {
+    let profile = tx.get(&PROFILES, user_id)?.unwrap_or_default();
+    if profile.partner.is_none() {
+        tx.put(&PROFILES, user_id, &ProfileRecord { partner: Some(partner.to_owned()), ..profile })?;
+    }
+    Ok(())
+}
+
 /// Forgets a user who is being removed.
 pub fn remove(tx: &mut Tx<'_>, user_id: &UserId) -> Result<(), StoreError> {
     tx.delete(&PROFILES, user_id)

@@ -113,6 +113,27 @@ pub enum ShopEvent {
         /// What the shop calls what was paid.
         references: Vec<String>,
     },
+    /// A subscription stands differently.
+    Plan(PlanReport),
+}
+
+/// How a subscription stands at the shop; what is absent was not said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanReport {
+    /// Whose it is.
+    pub network_id: NetworkId,
+    /// What the shop calls it.
+    pub id: String,
+    /// What it is.
+    pub item: Item,
+    /// Until when it is paid, or may be tried.
+    pub until: Timestamp,
+    /// Whether it is being tried.
+    pub in_trial: Option<bool>,
+    /// Whether it goes on.
+    pub renews: Option<bool>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
 }
 
 /// Why a report was not taken.
@@ -168,7 +189,7 @@ pub trait CoinShop: Send + Sync + 'static {
 }
 
 /// The customer that a network is.
-pub(super) struct ReadCustomer(pub(super) NetworkId);
+pub(in crate::domain) struct ReadCustomer(pub(in crate::domain) NetworkId);
 
 impl Operation for ReadCustomer {
     type Output = Option<String>;
@@ -179,7 +200,7 @@ impl Operation for ReadCustomer {
 }
 
 /// Notes which customer a network is.
-pub(super) struct PutCustomer(pub(super) NetworkId, pub(super) String);
+pub(in crate::domain) struct PutCustomer(pub(in crate::domain) NetworkId, pub(in crate::domain) String);
 
 impl Operation for PutCustomer {
     type Output = ();
@@ -190,9 +211,9 @@ impl Operation for PutCustomer {
 }
 
 /// Notes what the shop may call a purchase later.
-pub(super) struct PutReferences<'a> {
-    pub(super) key: &'a str,
-    pub(super) references: &'a [String],
+pub(in crate::domain) struct PutReferences<'a> {
+    pub(in crate::domain) key: &'a str,
+    pub(in crate::domain) references: &'a [String],
 }
 
 impl Operation for PutReferences<'_> {

@@ -33,7 +33,7 @@ pub struct Purchase {
     pub key: String,
     /// What was bought.
     pub item: Item,
-    /// How often.
+    /// How often; 0 for the subscription alone, without the balance that comes with what is paid.
     pub quantity: u32,
     /// Usable from here.
     pub start: Timestamp,
@@ -45,7 +45,7 @@ pub struct Purchase {
 
 /// How giving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Given {
+pub enum Given {
     /// Given now.
     Now,
     /// Given before, to this network.
@@ -66,18 +66,19 @@ pub(super) enum Redeemed {
 }
 
 /// Gives and takes back, in the ledger of balances.
-pub(super) struct Delivery {
+pub struct Delivery {
     service: Arc<Service>,
     ledger: Arc<Ledger>,
 }
 
 impl Delivery {
-    pub(super) fn new(service: Arc<Service>, ledger: Arc<Ledger>) -> Self {
+    /// Gives through `ledger`.
+    pub fn new(service: Arc<Service>, ledger: Arc<Ledger>) -> Self {
         Self { service, ledger }
     }
 
     /// Gives a purchase, once.
-    pub(super) async fn give(&self, purchase: Purchase) -> Result<Given, DomainError> {
+    pub async fn give(&self, purchase: Purchase) -> Result<Given, DomainError> {
         let Purchase { network_id, market, key, item, quantity, start, end, revenue } = purchase;
         if !self.service.read(&NetworkExists(network_id))? {
             tracing::warn!(network = %network_id, purchase = key, "something was paid for a network that is gone");
@@ -141,7 +142,7 @@ impl Delivery {
     }
 
     /// Ends what a purchase gave, or will give; a second time changes nothing.
-    pub(super) async fn take_back(&self, key: String) -> Result<(), DomainError> {
+    pub async fn take_back(&self, key: String) -> Result<(), DomainError> {
         self.service.run(&NotePaidBack(&key)).await?;
         self.ledger.revoke(key.clone()).await?;
         self.ledger.cancel_code_of(key).await?;

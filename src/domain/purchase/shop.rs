@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkout::{
-    Checkout, CheckoutError, CoinShop, FindPurchases, Intents, PutCustomer, PutReferences, ReadCustomer, ReportError,
-    ShopEvent,
+    Checkout, CheckoutError, CoinShop, FindPurchases, Intents, PlanReport, PutCustomer, PutReferences, ReadCustomer,
+    ReportError, ShopEvent,
 };
 use super::code_sale::CodeSale;
 use super::delivery::{Delivery, Given, Purchase, Redeemed};
@@ -135,12 +135,12 @@ impl Shop {
         Ok(Some(checkout.portal(customer).await))
     }
 
-    /// Takes a report of the shop for cards.
+    /// Takes a report of the shop for cards; gives what it says of plans.
     pub async fn take_report(
         &self,
         checkout: &Arc<dyn Checkout>,
         (signature, body): (String, bytes::Bytes),
-    ) -> Result<Result<(), ReportError>, DomainError> {
+    ) -> Result<Result<Vec<PlanReport>, ReportError>, DomainError> {
         let now = self.service.clock().now();
         let events = match checkout.read_report(signature, body, now).await {
             Ok(events) => events,
@@ -149,10 +149,14 @@ impl Shop {
                 return Ok(Err(error));
             }
         };
+        let mut plans = Vec::new();
         for event in events {
-            self.take_event(event, now).await?;
+            match event {
+                ShopEvent::Plan(report) => plans.push(report),
+                event => self.take_event(event, now).await?,
+            }
         }
-        Ok(Ok(()))
+        Ok(Ok(plans))
     }
 
     async fn take_event(&self, event: ShopEvent, now: Timestamp) -> Result<(), DomainError> {
@@ -181,6 +185,7 @@ impl Shop {
                 self.service.run(&PutReferences { key: &sale.key, references: &references }).await?;
                 self.delivery.sell(&CodeSale { revenue: net(sale.revenue), ..sale }).await?;
             }
+            ShopEvent::Plan(_) => {}
             ShopEvent::Refunded { references } => {
                 let keys = self.service.read(&FindPurchases(&references))?;
                 if keys.is_empty() {
@@ -418,6 +423,6 @@ impl Shop {
 }
 
 /// What is left of a price when the shop has taken its share.
-fn net(paid: i64) -> i64 {
+pub(in crate::domain) fn net(paid: i64) -> i64 {
     paid.max(0) / 100 * NET_PERCENT
 }

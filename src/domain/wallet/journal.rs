@@ -79,6 +79,8 @@ pub enum Account {
     Chain,
     /// Purchases.
     Sales,
+    /// Cards: what subscriptions are paid with.
+    Cards,
 }
 
 /// Why money moved.
@@ -93,6 +95,10 @@ pub enum Reason {
     Purchase,
     /// A payout.
     Payout,
+    /// It paid a period of a subscription.
+    Subscription,
+    /// It was paid back.
+    Refund,
 }
 
 /// A move of money.

@@ -224,7 +224,7 @@ impl Operation for Audit {
                     }
                     Account::Operator => audited.operator += amount,
                     Account::Chain => audited.chain += amount,
-                    Account::Sales => unreachable!("nothing is sold here"),
+                    Account::Sales | Account::Cards => unreachable!("nothing is sold here"),
                 }
             }
         }

@@ -28,6 +28,7 @@ pub mod balance_code;
 pub mod certificate;
 pub mod client;
 pub mod contract;
+pub mod invoice;
 pub mod network;
 pub mod payout;
 pub mod provider;
@@ -71,6 +72,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(stats::routes())
         .merge(wallet::routes())
         .merge(token::routes())
+        .merge(invoice::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn(|request: Request, next: Next| layers::catch_panic(next.run(request))))

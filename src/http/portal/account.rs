@@ -12,7 +12,6 @@ use super::reader::Reader;
 use super::session::{PortalUser, SignedPost};
 use super::{Route, go};
 use crate::config::units::ByteSize;
-use crate::domain::account::discount::ReadDiscount;
 use crate::domain::account::referral::ReadOwnReferral;
 use crate::domain::account::user::GetNetworkUser;
 use crate::domain::auth::method::MethodKind;
@@ -95,7 +94,7 @@ pub struct Referral {
     /// How many accounts it brought.
     pub count: usize,
     /// Its discount in percent.
-    pub discount: u32,
+    pub discount: u8,
 }
 
 /// A device.
@@ -147,7 +146,7 @@ async fn account(State(state): State<ApiState>, reader: Reader, user: PortalUser
             link: format!("{}/signup?refer={}", state.config().portal_base(), referral.code),
             code: referral.code,
             count: referral.count,
-            discount: state.service.read(&ReadDiscount(network_id))?,
+            discount: state.subscriptions.discount(network_id)?,
         },
         devices: devices
             .take(DEVICES_MAX)

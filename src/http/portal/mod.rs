@@ -25,6 +25,7 @@ use crate::time::{MINUTE, Timestamp};
 
 pub mod account;
 pub mod change_email;
+pub mod billing;
 pub mod error;
 pub mod fields;
 pub mod flash;
@@ -123,6 +124,7 @@ fn routes(state: &ApiState) -> Vec<Route> {
     routes.extend(change_email::routes(state));
     routes.extend(password::routes(state));
     routes.extend(opt_out::routes(state));
+    routes.extend(billing::routes(state));
     routes
 }
 

@@ -49,6 +49,12 @@ templates!(
     "opt-out.html",
     "opted-out.html",
     "clients.html",
+    "payment-methods.html",
+    "add-new-card.html",
+    "invoices.html",
+    "invoice.html",
+    "new-subscription.html",
+    "cancel-subscription.html",
 );
 
 /// What a page shows: a type for each template, so that none is forgotten.

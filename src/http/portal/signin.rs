@@ -13,7 +13,7 @@ use super::fields::{Fields, Post, Query};
 use super::page::Page;
 use super::rate::Limit;
 use super::reader::Reader;
-use super::{Route, go, receipt, session};
+use super::{Route, billing, go, receipt, session};
 use crate::domain::auth::web_session::{End, WebUser};
 use crate::domain::portal::sign_in::WebSignIn;
 use crate::http::state::ApiState;
@@ -92,15 +92,12 @@ async fn sign_in_with_password(state: &ApiState, reader: &Reader, fields: &Field
 }
 
 async fn sign_in_with_receipt(state: &ApiState, reader: &Reader, fields: &Fields) -> PortalResult {
-    let kind = fields.text("authtype");
-    if !["ios", "android"].contains(&kind) {
-        return Err(PortalError::field("error.receipt_type"));
-    }
+    let store = billing::receipt_type(fields.text("authtype"))?;
     if !fields.has("authreceipt") {
         return Err(PortalError::refused(NO_RECEIPT, "error.no_receipt"));
     }
     let partner = partner(fields.text("partner"));
-    let sign_in = receipt::ReceiptSignIn { kind, receipt: fields.text("authreceipt"), partner: partner.as_deref() };
+    let sign_in = receipt::ReceiptSignIn { store, receipt: fields.text("authreceipt"), partner: partner.as_deref() };
     let secret = receipt::sign_in(state, reader, &sign_in).await?;
     Ok(session::begin(signed_in(), secret))
 }

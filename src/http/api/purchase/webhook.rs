@@ -37,7 +37,8 @@ struct ReportResult {}
 async fn stripe(State(state): State<ApiState>, headers: HeaderMap, RawBody(body): RawBody) -> ApiResult<ReportResult> {
     let checkout = state.shop.checkout().ok_or_else(not_configured)?;
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    state.shop.take_report(checkout, (signature.into(), body)).await??;
+    let plans = state.shop.take_report(checkout, (signature.into(), body)).await??;
+    state.subscriptions.note_reports(&plans).await?;
     Ok(Json(ReportResult {}))
 }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::domain::auth::web_session::WebUser;
 use crate::http::portal::account::{AccountPage, Balance, Device, Referral};
+use crate::http::portal::billing::card::{AddCardPage, PaymentMethodsPage, ShownCard};
+use crate::http::portal::billing::invoice::{InvoiceLine, InvoicePage, InvoicesPage};
+use crate::http::portal::billing::plan::{CancelSubscriptionPage, NewSubscriptionPage, Offer};
 use crate::http::portal::change_email::ChangeEmailPage;
 use crate::http::portal::fields::Fields;
 use crate::http::portal::flash::{Flash, Kind};
@@ -12,7 +15,7 @@ use crate::http::portal::page::{Page, TEMPLATES};
 use crate::http::portal::passage::NoticePage;
 use crate::http::portal::password::{ChangePasswordPage, ForgotPasswordPage, ResetPasswordPage};
 use crate::http::portal::place::{ClientsPage, HomePage, TextPage};
-use crate::http::portal::plan::Plan;
+use crate::http::portal::plan::{Plan, ShownPlan};
 use crate::http::portal::reader::{Reader, ReaderParts};
 use crate::http::portal::signin::SignInPage;
 use crate::http::portal::signup::{EmailConfirmedPage, ResendPage, SignUpPage, SignUpSuccessPage};
@@ -111,12 +114,56 @@ async fn every_template_is_whole_with_everything_and_with_nothing() {
     let account = AccountPage {
         email: Some(bold()),
         network_name: bold(),
-        plan: Plan { is_pro: true, renewal: Some(bold()) },
+        plan: Plan {
+            is_pro: true,
+            renewal: Some(bold()),
+            subscriptions: vec![ShownPlan { end: bold(), renews: true, in_trial: true, ..ShownPlan::default() }],
+            may_subscribe: true,
+            upgrade: "ios-annual",
+        },
         balance: Balance { used: bold(), total: bold(), percent: 50 },
         referral: Referral { code: bold(), link: bold(), count: 3, discount: 40 },
         devices: vec![device(true, None), device(false, Some(bold())), Device::default()],
     };
     desk.show(&account, &AccountPage::default());
+
+    let card = |is_default| ShownCard { id: bold(), brand: bold(), last4: bold(), expiry: bold(), is_default };
+    let cards = || vec![card(true), card(false)];
+    desk.show(&PaymentMethodsPage { cards: cards() }, &PaymentMethodsPage::default());
+    desk.show(&AddCardPage {}, &AddCardPage {});
+    let invoice = |state| InvoiceLine {
+        id: bold(),
+        text: bold(),
+        state,
+        date: bold(),
+        period: bold(),
+        price: bold(),
+        percent: 10,
+        amount: bold(),
+        paid_with: bold(),
+        url: bold(),
+        is_open: true,
+    };
+    let invoices = ["open", "paid", "void", "refunded"].map(invoice).into();
+    desk.show(&InvoicesPage { invoices }, &InvoicesPage::default());
+    let page = InvoicePage { invoice: invoice("open"), contact: bold() };
+    desk.show(&page, &InvoicePage::default());
+    let offer = |plan, is_annual| Offer { plan, is_annual, price: bold(), full_price: bold(), is_chosen: is_annual };
+    let page = |confirmed: String| NewSubscriptionPage {
+        offers: vec![offer("all-monthly", false), offer("all-annual", true)],
+        percent: 20,
+        cards: cards(),
+        takes_typed: confirmed.is_empty(),
+        takes_invoices: true,
+        trial_days: 7,
+        upgrade: "ios-monthly".into(),
+        browser: true,
+        confirmed,
+    };
+    desk.show(&page(String::new()), &NewSubscriptionPage::default());
+    desk.show(&page(bold()), &NewSubscriptionPage::default());
+    let page = CancelSubscriptionPage { receipt_id: bold(), until: bold() };
+    desk.show(&page, &CancelSubscriptionPage::default());
 
     let known: BTreeSet<&str> = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| !PARTS.contains(name)).collect();
     assert_eq!(desk.seen, known, "a template is not tried");
