@@ -24,8 +24,8 @@ use crate::config::Config;
 use crate::time::{MINUTE, Timestamp};
 
 pub mod account;
-pub mod change_email;
 pub mod billing;
+pub mod change_email;
 pub mod error;
 pub mod fields;
 pub mod flash;
