@@ -93,7 +93,7 @@ async fn routes(time: Duration) {
     for _ in 0..PROVIDERS {
         let party = Party::new(&user).await;
         party.provide(ProvideMode::Public).await;
-        let credentials = Credentials { token: party.token.clone(), instance: InstanceId::from_bytes(rand::random()) };
+        let credentials = Credentials::of_token(party.token.clone(), InstanceId::from_bytes(rand::random()));
         let route = Route::WebSocket(format!("ws://{}/", server.address("http")));
         let (mut reader, writer) = Dialer::new(route, credentials, &Trust::Any).unwrap().dial().await.unwrap();
         providers.push((party, tokio::spawn(async move { while reader.next().await.is_ok() {} }), writer));

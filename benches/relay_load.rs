@@ -250,7 +250,7 @@ impl Server {
 
     async fn dial(&self, token: String, route: RouteOf) -> (Reader, Writer) {
         let instance = InstanceId::from_bytes(rand::random());
-        let dialer = Dialer::new(route(self), Credentials { token, instance }, &Trust::Any);
+        let dialer = Dialer::new(route(self), Credentials::of_token(token, instance), &Trust::Any);
         dialer.unwrap().dial().await.unwrap()
     }
 

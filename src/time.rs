@@ -12,6 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
+/// A minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
 /// Milliseconds in a day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
@@ -102,6 +105,25 @@ impl Timestamp {
             Ok(timestamp) => timestamp.to_string(),
             Err(_) => jiff::Timestamp::MAX.to_string(),
         }
+    }
+
+    /// As [`Timestamp::to_rfc3339`], always with milliseconds: `2018-03-10T07:14:06.065Z`.
+    pub fn to_iso8601(self) -> String {
+        self.format("%Y-%m-%dT%H:%M:%S.%3fZ")
+    }
+
+    /// The day in UTC in English words, `March 10, 2018`.
+    pub fn to_long_date(self) -> String {
+        self.format("%B %-d, %Y")
+    }
+
+    /// Day and time in UTC in English words, `March 10, 2018, 07:14:06 UTC`.
+    pub fn to_words(self) -> String {
+        self.format("%B %-d, %Y, %H:%M:%S UTC")
+    }
+
+    fn format(self, form: &str) -> String {
+        jiff::Timestamp::from_millisecond(self.0 as i64).unwrap_or(jiff::Timestamp::MAX).strftime(form).to_string()
     }
 
     /// Reads RFC 3339; the fraction below a millisecond is cut off.
@@ -201,6 +223,15 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_and_times_have_forms_for_people() {
+        let time = Timestamp::from_millis(1_520_666_046_065);
+        assert_eq!(time.to_iso8601(), "2018-03-10T07:14:06.065Z");
+        assert_eq!(Timestamp::from_secs(1_520_666_046).to_iso8601(), "2018-03-10T07:14:06.000Z");
+        assert_eq!(time.to_long_date(), "March 10, 2018");
+        assert_eq!(time.to_words(), "March 10, 2018, 07:14:06 UTC");
+    }
 
     #[test]
     fn rfc3339_round_trips_and_drops_an_empty_fraction() {

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::load::ConfigError;
 
 mod admin;
+mod client;
 mod completions;
 mod config;
 mod demo;
@@ -31,6 +32,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Carry a file between two networks through a server of its own, and show what it cost
     Demo(demo::DemoArgs),
+    /// Go out through a provider with an access key, and show that the way is open
+    Client(client::ClientArgs),
     /// Look after networks, clients, balances and contracts, whether or not the server runs
     Admin(admin::AdminArgs),
     /// Check or show the settings
@@ -46,6 +49,7 @@ pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => serve::runtime().and_then(|runtime| runtime.block_on(demo::run(arguments))),
+        Command::Client(arguments) => serve::runtime().and_then(|runtime| runtime.block_on(client::run(arguments))),
         Command::Admin(arguments) => admin::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

@@ -14,7 +14,7 @@ use crate::server::{Addresses, Server, ServerOptions};
 use crate::telemetry::tracing::{LogHandle, start as start_log};
 
 /// Runs until SIGTERM or SIGINT, which drain it; a second one stops at once. SIGHUP reads the settings again and
-/// takes over the certificate files, the address tables and telemetry.log_filter.
+/// takes over the certificate files, the address tables, portal.current_source_id and telemetry.log_filter.
 #[derive(Args)]
 pub struct ServeArgs {
     /// File with settings; without it the defaults serve
@@ -94,7 +94,7 @@ fn reload(arguments: &ServeArgs, server: &Server, log: &LogHandle) {
         anyhow::Ok(())
     };
     match attempt() {
-        Ok(()) => tracing::info!("reloaded certificates, address tables and log filter"),
+        Ok(()) => tracing::info!("reloaded certificates, address tables, source of client certificates and log filter"),
         Err(error) => tracing::error!(error = format!("{error:#}"), "not everything was reloaded"),
     }
 }

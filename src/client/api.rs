@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::tls::{Trust, TrustError};
-use crate::ids::{ClientId, NetworkId};
+use crate::ids::{ClientId, LocationId, NetworkId};
 use crate::wire::messages::{Frame, Pack};
 
 /// Time for one request: the whole of what the apps allow.
@@ -190,6 +190,37 @@ impl Balance {
     }
 }
 
+/// A kind of provider that `/network/find-providers2` is asked for.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderSpec {
+    /// At this place.
+    LocationId(LocationId),
+    /// This one.
+    ClientId(ClientId),
+    /// Any.
+    BestAvailable(bool),
+}
+
+/// What `/network/find-providers2` gives.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct FoundProvider {
+    /// The provider.
+    pub client_id: ClientId,
+    /// Where it is, if known.
+    pub location: Option<ProviderLocation>,
+}
+
+/// Where a provider is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ProviderLocation {
+    /// Name of the country.
+    pub country: String,
+    /// Name of the city; empty when it is not known.
+    #[serde(default)]
+    pub city: String,
+}
+
 /// What `/transfer/stats` gives: bytes that the network carried for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct TransferStats {
@@ -211,7 +242,7 @@ pub struct ControlAnswer {
 impl Api {
     /// The API at `base`, e.g. `http://127.0.0.1:8080`, with nobody logged in.
     pub fn new(base: &str, trust: &Trust) -> Result<Self, ApiError> {
-        let tls = trust.client_config(&["h2", "http/1.1"])?;
+        let tls = trust.client_config(&["h2", "http/1.1"], None)?;
         let built = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(REQUEST_TIMEOUT).build();
         let http = built.map_err(|cause| ApiError::Unreachable { route: base.into(), cause })?;
         Ok(Self { base: base.trim_end_matches('/').into(), http, token: None })
@@ -254,6 +285,17 @@ impl Api {
     pub async fn remove_client(&self, client: ClientId) -> Result<(), ApiError> {
         let body = serde_json::json!({ "client_id": client });
         self.post::<serde_json::Value>("/network/remove-client", &body).await.map(drop)
+    }
+
+    /// Providers of a kind, at most `count`, best first.
+    pub async fn find_providers(&self, spec: ProviderSpec, count: usize) -> Result<Vec<FoundProvider>, ApiError> {
+        #[derive(Deserialize)]
+        struct Found {
+            providers: Vec<FoundProvider>,
+        }
+        let body = serde_json::json!({ "specs": [spec], "count": count, "force_count": true, "rank_mode": "quality" });
+        let found: Found = self.post("/network/find-providers2", &body).await?;
+        Ok(found.providers)
     }
 
     /// The network's transfer balance.

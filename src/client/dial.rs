@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_websockets::ClientBuilder;
 
-use super::tls::{Trust, TrustError};
+use super::tls::{ClientIdentity, Trust, TrustError};
 use super::transport::{self, QuicGuard, Reader, Socket, TransportError, Writer};
 use crate::ids::InstanceId;
 use crate::wire::control_message::frame;
@@ -61,10 +61,19 @@ impl fmt::Display for Route {
 /// Who the client is.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The client's token, as `/network/auth-client` gave it.
+    /// The client's token, as `/network/auth-client` gave it; empty for one that shows a certificate.
     pub token: String,
+    /// What the client shows in TLS handshakes.
+    pub certificate: Option<Arc<ClientIdentity>>,
     /// This run of the client; all its transports share it.
     pub instance: InstanceId,
+}
+
+impl Credentials {
+    /// Those of a client with a token.
+    pub fn of_token(token: impl Into<String>, instance: InstanceId) -> Self {
+        Self { token: token.into(), certificate: None, instance }
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -132,9 +141,9 @@ impl Dialer {
         let tls = match &route {
             Route::WebSocket(url) | Route::WebSocketFirstMessage(url) if url.starts_with("ws://") => Tls::None,
             Route::WebSocket(_) | Route::WebSocketFirstMessage(_) => {
-                Tls::Tcp(Arc::new(trust.client_config(&["http/1.1"])?))
+                Tls::Tcp(Arc::new(trust.client_config(&["http/1.1"], credentials.certificate.as_deref())?))
             }
-            Route::Quic(_) => Tls::Quic(quic_config(trust)?),
+            Route::Quic(_) => Tls::Quic(quic_config(trust, credentials.certificate.as_deref())?),
         };
         Ok(Self { route, credentials, tls })
     }
@@ -152,9 +161,11 @@ impl Dialer {
         let dialed = async {
             match &self.route {
                 Route::WebSocket(url) => {
-                    let token = HeaderValue::try_from(format!("Bearer {}", self.credentials.token));
-                    let token = token.map_err(|_| DialError::BadAnswer)?;
-                    let mut builder = ClientBuilder::new().add_header(AUTHORIZATION, token)?;
+                    let mut builder = ClientBuilder::new();
+                    if !self.credentials.token.is_empty() {
+                        let token = HeaderValue::try_from(format!("Bearer {}", self.credentials.token));
+                        builder = builder.add_header(AUTHORIZATION, token.map_err(|_| DialError::BadAnswer)?)?;
+                    }
                     let instance = HeaderValue::try_from(self.credentials.instance.to_string());
                     for (name, value) in [
                         ("x-ur-appversion", HeaderValue::from_static(APP_VERSION)),
@@ -254,8 +265,8 @@ async fn exchange(reader: &mut Reader, writer: &mut Writer, question: Bytes) -> 
 }
 
 /// QUIC as the relay wants it: TLS 1.3, no application protocol, one stream opened by us.
-fn quic_config(trust: &Trust) -> Result<quinn::ClientConfig, DialError> {
-    let tls = trust.client_config(&[])?;
+fn quic_config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<quinn::ClientConfig, DialError> {
+    let tls = trust.client_config(&[], identity)?;
     let crypto = QuicClientConfig::try_from(tls)
         .map_err(|error| TrustError::Rustls(rustls::Error::General(error.to_string())))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));

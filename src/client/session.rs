@@ -198,7 +198,7 @@ impl Client {
         let clock = Clock::system();
         let ids = Arc::new(IdGenerator::new());
         let instance: InstanceId = ids.next_random(clock.now());
-        let credentials = Credentials { token, instance };
+        let credentials = Credentials::of_token(token, instance);
         let dialers =
             options.routes.iter().map(|route| Dialer::new(route.clone(), credentials.clone(), &options.trust));
         let dialers = dialers.collect::<Result<Vec<_>, _>>()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// Where the operating systems in use keep their root certificates; the first that exists is read.
@@ -16,6 +16,14 @@ const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
     "/etc/ssl/ca-bundle.pem",
 ];
+
+/// A certificate that the client shows, and its key.
+pub struct ClientIdentity {
+    /// The certificate, those that vouch for it behind it.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: PrivateKeyDer<'static>,
+}
 
 /// Which certificates the client accepts.
 #[derive(Clone, Debug, Default)]
@@ -49,23 +57,25 @@ pub enum TrustError {
 }
 
 impl Trust {
-    /// TLS settings that offer the protocols `alpn`; QUIC to a relay offers none.
-    pub fn client_config(&self, alpn: &[&str]) -> Result<ClientConfig, TrustError> {
+    /// TLS settings that offer the protocols `alpn`; QUIC to a relay offers none. `identity` is shown to servers that
+    /// ask.
+    pub fn client_config(&self, alpn: &[&str], identity: Option<&ClientIdentity>) -> Result<ClientConfig, TrustError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-        let mut config = match self {
-            Self::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
+        let builder = match self {
+            Self::System => builder.with_root_certificates(system_roots()?),
             Self::Roots(certificates) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates {
                     roots.add(certificate.clone())?;
                 }
-                builder.with_root_certificates(roots).with_no_client_auth()
+                builder.with_root_certificates(roots)
             }
-            Self::Any => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
-                .with_no_client_auth(),
+            Self::Any => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
+        };
+        let mut config = match identity {
+            Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
+            None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(config)
@@ -138,9 +148,9 @@ mod tests {
     #[test]
     fn roots_that_are_given_are_the_only_ones() {
         let own = rcgen::generate_simple_self_signed(vec!["relay.example".into()]).unwrap();
-        let config = Trust::Roots(vec![own.cert.der().clone()]).client_config(&["http/1.1"]).unwrap();
+        let config = Trust::Roots(vec![own.cert.der().clone()]).client_config(&["http/1.1"], None).unwrap();
         assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
-        assert!(Trust::Roots(vec![CertificateDer::from(vec![1, 2, 3])]).client_config(&[]).is_err());
+        assert!(Trust::Roots(vec![CertificateDer::from(vec![1, 2, 3])]).client_config(&[], None).is_err());
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub fn check(config: &Config) -> Vec<Complaint> {
     complaints.companies(config);
     complaints.geoip(config);
     complaints.texts(config);
+    complaints.portal(config);
+    complaints.client_api(config);
     complaints.telemetry(config);
     complaints.0
 }
@@ -179,15 +181,23 @@ impl Complaints {
 
     fn mail(&mut self, config: &Config) {
         let mail = &config.mail;
-        if mail.mode != MailMode::Smtp {
+        let (brevo, is_brevo) = (&config.brevo, mail.mode == MailMode::Brevo);
+        let needs_key = is_brevo || brevo.list_id != 0;
+        self.unless(!needs_key || !brevo.api_key.is_empty(), "brevo.api_key", "is empty; Brevo gives one");
+        if !is_brevo && mail.mode != MailMode::Smtp {
+            return;
+        }
+        let is_address = mail.from.parse::<lettre::Address>().is_ok();
+        self.unless(is_address, "mail.from", format!("is '{}', which is not a mail address", mail.from));
+        let is_line = !mail.product.contains(char::is_control);
+        self.unless(is_line, "mail.product", "must be one line, because it stands in the sender of messages");
+        self.positive(mail.queue, "mail.queue");
+        if is_brevo {
             return;
         }
         self.unless(!mail.smtp_host.is_empty(), "mail.smtp_host", "must name the server that takes messages");
         self.unless(mail.smtp_port != 0, "mail.smtp_port", "must not be 0");
-        let is_address = mail.from.parse::<lettre::Address>().is_ok();
-        self.unless(is_address, "mail.from", format!("is '{}', which is not a mail address", mail.from));
         self.lasting(mail.timeout, "mail.timeout");
-        self.positive(mail.queue, "mail.queue");
         self.unless(
             mail.smtp_user.is_empty() == mail.smtp_password.is_empty(),
             "mail.smtp_password",
@@ -201,9 +211,30 @@ impl Complaints {
         self.all_or_none(&config.apple.required());
         self.all_or_none(&config.google.required());
         self.all_or_none(&config.solana.required());
+        self.circle(config);
         if !config.apple.roots.as_os_str().is_empty() {
             self.file(&config.apple.roots, "apple.roots", "a PEM file of root certificates");
         }
+    }
+
+    fn circle(&mut self, config: &Config) {
+        let circle = &config.circle;
+        self.all_or_none(&circle.required());
+        let chain = &config.wallet.chain;
+        let is_same = circle.blockchain.is_empty() || circle.blockchain.starts_with(chain.as_str());
+        let complaint = format!("is '{}' while wallet.chain is '{chain}'; let them be of one chain", circle.blockchain);
+        self.unless(is_same, "circle.blockchain", complaint);
+        let has_wallet = !circle.solana_wallet_id.is_empty() || !circle.polygon_wallet_id.is_empty();
+        let secret = &circle.entity_secret;
+        if secret.is_empty() {
+            let text = "and circle.polygon_wallet_id need circle.entity_secret";
+            self.unless(!has_wallet, "circle.solana_wallet_id", text);
+            return;
+        }
+        let is_secret = secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.unless(is_secret, "circle.entity_secret", "must be the 64 hex digits that Circle registered");
+        self.unless(has_wallet, "circle.entity_secret", "needs circle.solana_wallet_id or circle.polygon_wallet_id");
+        self.unless(!circle.api_token.is_empty(), "circle.api_token", "is empty while circle.entity_secret is set");
     }
 
     fn all_or_none(&mut self, required: &[(&'static str, bool)]) {
@@ -261,6 +292,56 @@ impl Complaints {
         self.lasting(config.log_upload.keep, "log_upload.keep");
     }
 
+    fn portal(&mut self, config: &Config) {
+        let portal = &config.portal;
+        let is_fine = is_short_name(&portal.current_source_id);
+        self.unless(is_fine, "portal.current_source_id", "must be 1 to 64 printable characters without spaces");
+        self.unless(
+            (1..=64).contains(&portal.p12_password.len()) && is_plain(&portal.p12_password),
+            "portal.p12_password",
+            "must be 1 to 64 printable ASCII characters; readers do not agree on what an empty one is",
+        );
+        let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let host = &portal.host;
+        self.unless(is_name(host), "portal.host", format!("is '{host}'; write a name without port, or nothing"));
+        let base = &portal.base_url;
+        let is_fine = base.is_empty() || is_url(base);
+        self.unless(is_fine, "portal.base_url", format!("is '{base}'; write https://…, or nothing"));
+        let cookie = &portal.cookie_name;
+        let is_fine = !cookie.is_empty() && is_name(cookie);
+        self.unless(is_fine, "portal.cookie_name", format!("is '{cookie}'; write letters and digits"));
+        self.lasting(portal.session_idle, "portal.session_idle");
+        self.positive(portal.sessions_per_user, "portal.sessions_per_user");
+        for (folder, key) in [(&portal.templates, "portal.templates"), (&portal.texts, "portal.texts")] {
+            let is_fine = folder.as_os_str().is_empty() || folder.is_dir();
+            self.unless(is_fine, key, format!("names {}, which is not a folder", folder.display()));
+        }
+        let mail = &portal.admin_mail;
+        let is_fine = mail.is_empty() || mail.parse::<lettre::Address>().is_ok();
+        self.unless(is_fine, "portal.admin_mail", format!("is '{mail}', which is not a mail address"));
+        let lists = &portal.downloads;
+        for (links, key) in [
+            (&lists.mac_app, "portal.downloads.mac_app"),
+            (&lists.mac_update, "portal.downloads.mac_update"),
+            (&lists.windows_app, "portal.downloads.windows_app"),
+            (&lists.windows_update, "portal.downloads.windows_update"),
+        ] {
+            let is_fine = links.iter().all(|link| is_url(&link.url));
+            self.unless(is_fine, key, "must hold links that start with https://");
+            let is_fine = links.is_empty() || links.iter().any(|link| link.percent > 0);
+            self.unless(is_fine, key, "must hold a link whose percent is above 0");
+        }
+    }
+
+    fn client_api(&mut self, config: &Config) {
+        let host = &config.client_api.host;
+        let is_host = host.is_empty() || is_plain(host) && !host.contains(['/', ':', '@']);
+        self.unless(is_host, "client_api.host", format!("is '{host}'; write a host name without port, or nothing"));
+        let base = &config.client_api.public_url;
+        let is_fine = base.is_empty() || is_url(base);
+        self.unless(is_fine, "client_api.public_url", format!("is '{base}'; write https://…, or nothing"));
+    }
+
     fn telemetry(&mut self, config: &Config) {
         let filter = &config.telemetry.log_filter;
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
@@ -282,6 +363,11 @@ fn is_url(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://")) && is_plain(text)
 }
 
+/// Whether a text may name a source of certificates.
+pub fn is_short_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && is_plain(text)
+}
+
 /// Printable and without spaces, so that it can stand in a header or a path.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -289,6 +375,7 @@ fn is_plain(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::portal::Link;
     use super::super::units::ByteSize;
     use super::*;
 
@@ -322,6 +409,18 @@ mod tests {
         assert_eq!(keys(uncounted), ["contracts.dispute"]);
         assert_eq!(keys(|config| config.tls.mode = TlsMode::Files), ["tls.certificate", "tls.key"]);
         assert_eq!(keys(|config| config.tls.names.clear()), ["tls.names"]);
+        assert_eq!(keys(|config| config.portal.host = "a.org:80".into()), ["portal.host"]);
+        assert_eq!(keys(|config| config.portal.base_url = "a.org".into()), ["portal.base_url"]);
+        assert_eq!(keys(|config| config.portal.cookie_name = "a;b".into()), ["portal.cookie_name"]);
+        assert_eq!(keys(|config| config.portal.sessions_per_user = 0), ["portal.sessions_per_user"]);
+        assert_eq!(keys(|config| config.portal.session_idle = Duration::ZERO), ["portal.session_idle"]);
+        assert_eq!(keys(|config| config.portal.templates = "/nowhere".into()), ["portal.templates"]);
+        assert_eq!(keys(|config| config.portal.texts = "/nowhere".into()), ["portal.texts"]);
+        assert_eq!(keys(|config| config.portal.admin_mail = "nobody".into()), ["portal.admin_mail"]);
+        let never = Link { url: "https://a.org/x".into(), percent: 0 };
+        assert_eq!(keys(|config| config.portal.downloads.mac_app = vec![never]), ["portal.downloads.mac_app"]);
+        let script = Link { url: "javascript:0".into(), percent: 1 };
+        assert_eq!(keys(|config| config.portal.downloads.mac_app = vec![script]), ["portal.downloads.mac_app"]);
         assert_eq!(keys(|config| config.auth.web_base = "example.org".into()), ["auth.web_base"]);
         assert_eq!(keys(|config| config.auth.argon2_memory = ByteSize(100)), ["auth.argon2_memory"]);
         let without_keys = |config: &mut Config| {
@@ -337,6 +436,10 @@ mod tests {
         assert_eq!(keys(|config| config.geoip.path = "/nowhere".into()), ["geoip.path"]);
         assert_eq!(keys(|config| config.device.add_url_base = "".into()), ["device.add_url_base"]);
         assert_eq!(keys(|config| config.legal.base_url = "example.org".into()), ["legal.base_url"]);
+        assert_eq!(keys(|config| config.portal.current_source_id = "a b".into()), ["portal.current_source_id"]);
+        assert_eq!(keys(|config| config.client_api.host = "a.example:80".into()), ["client_api.host"]);
+        assert_eq!(keys(|config| config.client_api.public_url = "a.example".into()), ["client_api.public_url"]);
+        assert_eq!(keys(|config| config.portal.p12_password.clear()), ["portal.p12_password"]);
         assert_eq!(keys(|config| config.legal.dir = "/nowhere".into()), ["legal.dir"]);
         assert_eq!(keys(|config| config.log_upload.dir = "/nowhere".into()), ["log_upload.dir"]);
     }
@@ -348,6 +451,17 @@ mod tests {
         assert_eq!(keys(|config| config.solana.receiver = "x".into()), ["solana.webhook_secret"]);
         assert_eq!(keys(|config| config.google.package = "x".into()).len(), 5);
         assert_eq!(keys(|config| config.apple.roots = "/nowhere".into()).len(), 4);
+        let rest = ["circle.blockchain", "circle.blockchain_name"];
+        assert_eq!(keys(|config| config.circle.api_token = "x".into()), rest);
+        assert_eq!(keys(|config| config.circle.solana_wallet_id = "x".into()), ["circle.solana_wallet_id"]);
+        let rest = ["circle.entity_secret", "circle.entity_secret", "circle.api_token"];
+        assert_eq!(keys(|config| config.circle.entity_secret = "x".into()), rest);
+        let other_chain = |config: &mut Config| {
+            config.circle.api_token = "x".into();
+            config.circle.blockchain = "MATIC".into();
+            config.circle.blockchain_name = "Polygon".into();
+        };
+        assert_eq!(keys(other_chain), ["circle.blockchain"]);
     }
 
     #[test]
@@ -362,5 +476,11 @@ mod tests {
             config.mail.mode = MailMode::Smtp;
         };
         assert_eq!(keys(sent), ["mail.from", "mail.smtp_password"]);
+        let sent = |config: &mut Config| {
+            spoil(config);
+            config.mail.mode = MailMode::Brevo;
+        };
+        assert_eq!(keys(sent), ["brevo.api_key", "mail.from"]);
+        assert_eq!(keys(|config| config.brevo.list_id = 7), ["brevo.api_key"]);
     }
 }

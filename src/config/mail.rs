@@ -15,6 +15,8 @@ pub enum MailMode {
     Log,
     /// An SMTP server.
     Smtp,
+    /// Brevo, with the key of `[brevo]`.
+    Brevo,
     /// Nothing is sent; new accounts are verified at once.
     Off,
 }

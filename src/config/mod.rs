@@ -6,8 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 pub mod address_range;
+pub mod advice;
 pub mod auth;
+pub mod brevo;
 pub mod check;
+pub mod circle;
+pub mod client_api;
 pub mod contracts;
 pub mod device;
 pub mod discovery;
@@ -18,6 +22,8 @@ pub mod limits;
 pub mod load;
 pub mod log_upload;
 pub mod mail;
+pub mod payout;
+pub mod portal;
 pub mod purchase;
 pub mod relay;
 pub mod store;
@@ -42,10 +48,18 @@ pub struct Config {
     pub auth: auth::Auth,
     /// Verification codes and notices.
     pub mail: mail::Mail,
+    /// Mail and news through Brevo.
+    pub brevo: brevo::Brevo,
     /// What a network is granted.
     pub plan: contracts::Plan,
     /// Wallets, and the addresses they pay to.
     pub wallet: wallet::Wallet,
+    /// Who holds the token of a phone.
+    pub helius: wallet::Helius,
+    /// Wallets of users at Circle, and payments from there.
+    pub circle: circle::Circle,
+    /// When providers are paid.
+    pub payout: payout::Payout,
     /// What is for sale.
     pub purchase: purchase::Purchase,
     /// Payments by card.
@@ -54,6 +68,8 @@ pub struct Config {
     pub apple: purchase::Apple,
     /// Receipts of Google Play.
     pub google: purchase::Google,
+    /// Payments in coins.
+    pub coinbase: purchase::Coinbase,
     /// Payments on Solana.
     pub solana: purchase::Solana,
     /// Permission to transfer.
@@ -66,10 +82,14 @@ pub struct Config {
     pub log_upload: log_upload::LogUpload,
     /// Legal texts.
     pub legal: legal::Legal,
+    /// The API of phone apps and browser extensions.
+    pub client_api: client_api::ClientApi,
     /// Which providers are offered.
     pub discovery: discovery::Discovery,
     /// Where addresses are.
     pub geoip: geoip::GeoIp,
+    /// The account website.
+    pub portal: portal::Portal,
     /// Metrics, health, logs.
     pub telemetry: telemetry::Telemetry,
 }

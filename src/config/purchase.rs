@@ -155,8 +155,12 @@ pub struct Google {
     pub product_monthly: String,
     /// Product id of a year of Pro.
     pub product_yearly: String,
+    /// The account that pushes to `/pay/play`; empty when no pushes are taken.
+    pub publisher_email: String,
     /// Where tokens come from.
     pub token_url: String,
+    /// Who vouches for the tokens of pushes.
+    pub tokeninfo_url: String,
     /// Where requests go.
     pub base_url: String,
 }
@@ -172,7 +176,9 @@ impl Default for Google {
             refresh_token_file: PathBuf::new(),
             product_monthly: String::new(),
             product_yearly: String::new(),
+            publisher_email: String::new(),
             token_url: "https://accounts.google.com/o/oauth2/token".into(),
+            tokeninfo_url: "https://oauth2.googleapis.com/tokeninfo".into(),
             base_url: "https://androidpublisher.googleapis.com".into(),
         }
     }
@@ -189,6 +195,27 @@ impl Google {
             ("google.product_monthly", !self.product_monthly.is_empty()),
             ("google.product_yearly", !self.product_yearly.is_empty()),
         ]
+    }
+}
+
+/// `[coinbase]`: payments in coins, for codes that go out by mail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Coinbase {
+    /// Secret that webhooks are signed with; empty when none are taken.
+    pub webhook_secret: String,
+    /// File that holds it instead.
+    pub webhook_secret_file: PathBuf,
+    /// Name of the charge for 1 TiB of data; empty for not for sale.
+    pub name_data_1tib: String,
+    /// Name of the charge for 10 TiB of data.
+    pub name_data_10tib: String,
+}
+
+impl Coinbase {
+    /// The keys that belong together.
+    pub fn required(&self) -> [(&'static str, bool); 1] {
+        [("coinbase.webhook_secret", !self.webhook_secret.is_empty())]
     }
 }
 

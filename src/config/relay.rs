@@ -27,6 +27,8 @@ pub struct Relay {
     /// Time for the first-message authentication.
     #[serde(with = "duration")]
     pub auth_timeout: Duration,
+    /// Whether TLS handshakes ask clients for a certificate, which one that has it may show in place of a token.
+    pub client_certificates: bool,
     /// Transports that have not yet proven who they are, at once.
     pub max_unauthenticated: usize,
     /// Transports of one client at once; the oldest is closed above it.
@@ -65,6 +67,7 @@ impl Default for Relay {
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(15),
             auth_timeout: Duration::from_secs(30),
+            client_certificates: true,
             max_unauthenticated: 4096,
             transports_per_client: 16,
             transports_per_address: 1024,

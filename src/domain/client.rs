@@ -8,9 +8,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::app;
 use super::association;
 use super::auth::role::WantedIdentity;
 use super::caller::Caller;
+use super::certificate;
 use super::client_key;
 use super::device::{DEVICES, DeviceRecord, MAX_DEVICE_TEXT_BYTES, cut};
 use super::effect::Effect;
@@ -259,6 +261,21 @@ pub fn is_full(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<bool, StoreErr
     Ok(limit != 0 && tx.scan(&NETWORK_CLIENTS, network_id)?.len() >= limit)
 }
 
+/// How many top-level clients a network has.
+#[derive(Clone, Copy, Debug)]
+pub struct CountTopLevel {
+    /// The network.
+    pub network_id: NetworkId,
+}
+
+impl Operation for CountTopLevel {
+    type Output = usize;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<usize, DomainError> {
+        Ok(tx.scan(&NETWORK_CLIENTS, &self.network_id)?.len())
+    }
+}
+
 /// Makes a top-level client with a device of its own; `None` when the network has all the clients it may have.
 pub fn create_top_level(tx: &mut Tx<'_>, new: NewClient<'_>) -> Result<Option<(ClientId, ClientRecord)>, DomainError> {
     if is_full(tx, &new.network_id)? {
@@ -353,7 +370,7 @@ pub fn remove_all(tx: &mut Tx<'_>, network_id: NetworkId) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Ends a client and everything derived from it: tokens, keys, provide modes. The row stays
+/// Ends a client and everything derived from it: tokens, certificates, keys, provide modes. The row stays
 /// for a while, without what a person wrote; contracts and transports end when the effect arrives.
 fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(), StoreError> {
     if !client.active {
@@ -370,6 +387,8 @@ fn remove(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<
             }
             tx.delete(&NETWORK_CLIENTS, &(client.network_id, client_id))?;
             tx.delete(&DEVICES, &client.device_id)?;
+            app::device::remove_of_client(tx, client_id)?;
+            certificate::record::remove_of_client(tx, &client.network_id, client_id)?;
         }
     }
     end(tx, client_id, client)

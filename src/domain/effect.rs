@@ -1,5 +1,6 @@
 //! What must happen after a commit, and only then.
 
+use super::portal::mail::PortalMail;
 use crate::ids::{ClientId, NetworkId};
 
 /// A message to a person.
@@ -20,6 +21,15 @@ pub enum MessageKind {
     ResetCode(String),
     /// The password was changed.
     PasswordChanged,
+    /// A letter of the account website.
+    Portal(Box<PortalMail>),
+    /// A balance code that was bought.
+    BalanceCode {
+        /// Its secret.
+        code: String,
+        /// What it is worth, in words.
+        item: String,
+    },
 }
 
 /// Something outside the store that follows from a commit.
@@ -31,6 +41,9 @@ pub enum Effect {
     ClientRemoved(ClientId),
     /// Close every transport of a network, whose tokens are all dead.
     CredentialsChanged(NetworkId),
+    /// Close every transport of a client: a certificate or token of its is not good any more. One that has another dials
+    /// again.
+    ProofEnded(ClientId),
     /// A client changed what it provides or how it presents itself: peers and discovery follow.
     ClientChanged(NetworkId, ClientId),
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DomainError;
 use super::network::NETWORKS;
+use super::news;
 use super::operation::{Operation, Tx};
 use crate::ids::NetworkId;
 use crate::json_record;
@@ -52,7 +53,7 @@ impl Operation for SetPreferences {
         // A network that is no more must not leave a row behind it.
         tx.get(&NETWORKS, &self.network_id)?.ok_or(DomainError::Unauthorized)?;
         tx.put(&PREFERENCES, &self.network_id, &self.preferences)?;
-        Ok(())
+        news::note_network(tx, &self.network_id, &self.preferences)
     }
 }
 

@@ -30,21 +30,29 @@ pub fn client_address(
     trusted: &[AddressRange],
 ) -> Result<SocketAddr, ForwardingError> {
     let peer = canonical(peer);
-    let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
-    if !is_trusted(peer.ip()) {
+    if !is_trusted(peer.ip(), trusted) {
         return Ok(peer);
     }
     if headers.contains_key(UR_FORWARDED_FOR) {
         return single(headers).ok_or(ForwardingError("X-UR-Forwarded-For"));
     }
     let Some(hops) = hops(headers)? else { return Ok(peer) };
-    let client = hops.iter().rev().find(|hop| !is_trusted(hop.ip())).or(hops.first()).copied().unwrap_or(peer);
+    let client = hops.iter().rev().find(|hop| !is_trusted(hop.ip(), trusted)).or(hops.first()).copied().unwrap_or(peer);
     let port = headers.get(FORWARDED_SOURCE_PORT).map(|value| value.to_str().ok()?.trim().parse().ok());
     match port {
         Some(Some(port)) => Ok(SocketAddr::new(client.ip(), port)),
         Some(None) => Err(ForwardingError("X-Forwarded-Source-Port")),
         None => Ok(client),
     }
+}
+
+/// The address that the account website shows: `peer`, or what a trusted proxy names first in `X-Forwarded-For`,
+/// whoever stands between. For show only, because anyone can put a first entry there.
+pub fn leftmost_address(headers: &HeaderMap, peer: SocketAddr, trusted: &[AddressRange]) -> IpAddr {
+    let peer = canonical(peer).ip();
+    let is_trusted = trusted.iter().any(|range| range.contains(peer));
+    let named = is_trusted.then(|| hops(headers).ok().flatten()?.first().map(SocketAddr::ip)).flatten();
+    named.unwrap_or(peer)
 }
 
 /// The only value of `X-UR-Forwarded-For`: an address with its port.
@@ -83,6 +91,11 @@ fn hop_address(text: &str) -> Option<SocketAddr> {
         Ok(address) => Some(SocketAddr::new(address.to_canonical(), 0)),
         Err(_) => text.parse().map(canonical).ok(),
     }
+}
+
+/// Whether a peer is a proxy whose headers are believed.
+pub fn is_trusted(peer: IpAddr, trusted: &[AddressRange]) -> bool {
+    trusted.iter().any(|range| range.contains(peer.to_canonical()))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -143,6 +156,18 @@ mod tests {
     fn malformed_lists_from_a_trusted_peer_are_errors() {
         let answer = seen("127.0.0.1:9", &[("x-forwarded-for", "unknown, 203.0.113.9")]);
         assert_eq!(answer, "The forwarding header X-Forwarded-For is malformed.");
+    }
+
+    #[test]
+    fn the_leftmost_entry_counts_for_show_when_a_trusted_proxy_sends_it() {
+        let shown = |peer: &str, value: &'static str| {
+            let mut map = HeaderMap::new();
+            map.insert("x-forwarded-for", value.parse().unwrap());
+            leftmost_address(&map, peer.parse().unwrap(), &Http::default().trusted_proxies).to_string()
+        };
+        assert_eq!(shown("127.0.0.1:9", "6.6.6.6, 203.0.113.9"), "6.6.6.6");
+        assert_eq!(shown("203.0.113.9:9", "6.6.6.6"), "203.0.113.9");
+        assert_eq!(shown("127.0.0.1:9", "unknown"), "127.0.0.1");
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub struct Body<T>(pub T);
 #[derive(Clone, Debug)]
 pub struct RawBody(pub Bytes);
 
-fn bearer(parts: &Parts) -> Option<&str> {
+/// The token of an `Authorization` header of that scheme.
+pub(super) fn bearer(parts: &Parts) -> Option<&str> {
     let (scheme, token) = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

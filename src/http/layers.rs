@@ -23,6 +23,7 @@ use tower::Layer;
 use tower::util::MapRequestLayer;
 use tracing::Instrument;
 
+use super::app_api;
 use super::error::ApiError;
 use super::state::ApiState;
 use super::unread;
@@ -40,16 +41,16 @@ pub fn wrap(routes: Router<ApiState>, state: ApiState) -> Router {
     let http = &state.config().http;
     let body_limit = usize::try_from(http.body_limit.0).unwrap_or(usize::MAX);
     let prefix = http.path_prefix.clone();
-    let routes = routes
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(body_limit))
-        .with_state(state.clone());
+    let routes = routes.layer(DefaultBodyLimit::max(body_limit)).with_state(state.clone());
     // Paths are cleaned before the routes are matched, so that router stands inside another without routes.
     let cleaned = MapRequestLayer::new(move |request| clean_request_path(request, &prefix)).layer(routes);
     let passage = Passage { state, ids: Arc::new(IdGenerator::new()) };
     Router::new().fallback_service(cleaned).layer(from_fn_with_state(passage, pass))
 }
+
+/// An answer that pages of other sites shall not read.
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutCors;
 
 /// What [`pass`] needs.
 #[derive(Clone)]
@@ -95,6 +96,8 @@ fn clean_request_path<B>(mut request: Request<B>, prefix: &str) -> Request<B> {
 /// Takes a request through to the routes, and its answer back.
 async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, next: Next) -> Response {
     let Http { cors_origin, request_timeout, .. } = &state.config().http;
+    // Apps of any origin may use the client API.
+    let is_for_all = app_api::is_path(&clean_path(request.uri().path(), &state.config().http.path_prefix));
     let (request, unread) = unread::watch(request);
     let mut response = if request.method() == Method::OPTIONS {
         preflight()
@@ -108,7 +111,10 @@ async fn pass(State(Passage { state, ids }): State<Passage>, request: Request, n
         response
     };
     unread.settle(&mut response).await;
-    if let Ok(origin) = HeaderValue::from_str(cors_origin) {
+    let origin = if is_for_all { "*" } else { cors_origin };
+    if response.extensions().get::<WithoutCors>().is_none()
+        && let Ok(origin) = HeaderValue::from_str(origin)
+    {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     response
@@ -169,12 +175,13 @@ pub(super) async fn catch_panic(answer: impl Future<Output = Response>) -> Respo
     })
 }
 
-async fn not_found() -> ApiError {
+/// The answer to a path that nobody knows.
+pub(super) async fn not_found() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "No such route.")
 }
 
-/// The `Allow` header is added by the router.
-async fn method_not_allowed() -> ApiError {
+/// The answer to a method that a path does not take. The `Allow` header is added by the router.
+pub(super) async fn method_not_allowed() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "This route takes another method.")
 }
 

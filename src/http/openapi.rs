@@ -15,6 +15,9 @@ mod bodies;
 /// Name of the security scheme that routes declare as `security(("bearer" = []))`.
 pub const BEARER: &str = "bearer";
 
+/// Name of the security scheme of the client API, which has tokens of its own.
+pub const APP_TOKEN: &str = "app_token";
+
 /// Routes that ask for no credentials, as `METHOD path`. A route is either here or declares its security; a test
 /// holds that.
 pub const PUBLIC: &[&str] = &[
@@ -55,6 +58,22 @@ pub const PUBLIC: &[&str] = &[
     "POST /pay/stripe",
     "POST /pay/solana",
     "POST /apple/notification",
+    "POST /api/login",
+    "GET /verify/keys",
+    "GET /verify/stats",
+    "GET /verify/proofs",
+    "GET /sn/epoch",
+    "GET /sn/artifact",
+    "GET /sn/artifacts",
+    "GET /sn/evidence",
+    "POST /sn/evidence",
+    "GET /sn/evidence/history",
+    "GET /x402/skus",
+    "POST /pay/circle",
+    "POST /account/circle-wallet",
+    "POST /pay/coinbase",
+    "POST /pay/play",
+    "POST /updates/brevo",
 ];
 
 /// Bytes that are no JSON.
@@ -75,6 +94,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("transfer", "What was carried for whom."),
     ("stats", "Counters over the last days."),
     ("connect", "Control messages over HTTP."),
+    ("client API", "The small API of phone apps and browser extensions, with tokens and errors of its own."),
 ];
 
 /// Adds what the routes share to what they say about themselves.
@@ -95,6 +115,11 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         .description(Some("`Authorization: Bearer <token>`: a user token, or the token of a client."))
         .build();
     components.security_schemes.insert(BEARER.into(), RefOr::T(SecurityScheme::Http(scheme)));
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("`Authorization: Bearer <token>`: a token of `/api/login`."))
+        .build();
+    components.security_schemes.insert(APP_TOKEN.into(), RefOr::T(SecurityScheme::Http(scheme)));
     components.schemas.insert(ErrorResult::name().into(), ErrorResult::schema());
     components.schemas.insert(Refusal::name().into(), Refusal::schema());
     let used: Vec<String> = each_operation(&document).flat_map(|(_, _, operation)| tags(operation)).collect();

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::log_folder::LogFolder;
+use super::portal::Portal;
 use crate::config::Config;
 use crate::control::Control;
+use crate::domain::app::server::Servers;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
+use crate::domain::certificate::ClientCertificates;
 use crate::domain::contract::Ledger;
 use crate::domain::peer::Peers;
 use crate::domain::presence::Presence;
@@ -20,6 +23,7 @@ use crate::domain::purchase::shop::Shop;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::wallet::custody::Custody;
+use crate::domain::wallet::seeker::SeekerOracle;
 use crate::time::Timestamp;
 
 /// What handlers can reach: a handle, since every layer and handler of a request clones it.
@@ -32,6 +36,8 @@ pub struct ApiParts {
     pub service: Arc<Service>,
     /// Proves who sent a token.
     pub authenticator: Arc<Authenticator>,
+    /// What clients may show instead of a token.
+    pub certificates: Arc<ClientCertificates>,
     /// Sign-up, sign-in and tokens.
     pub accounts: Arc<Accounts>,
     /// Who is connected.
@@ -40,6 +46,8 @@ pub struct ApiParts {
     pub peers: Arc<Peers>,
     /// The providers to offer.
     pub providers: Arc<ProviderIndex>,
+    /// The places of providers, as the client API lists them.
+    pub servers: Arc<Servers>,
     /// Handles control messages.
     pub control: Arc<Control>,
     /// Contracts and balances.
@@ -50,8 +58,12 @@ pub struct ApiParts {
     pub logs: Arc<LogFolder>,
     /// Sells.
     pub shop: Arc<Shop>,
+    /// The account website.
+    pub portal: Arc<Portal>,
     /// The wallets of users.
     pub custody: Arc<dyn Custody>,
+    /// Knows whose wallets are marked.
+    pub seeker: Arc<dyn SeekerOracle>,
     /// Whether the server is ready, and under which name.
     pub status: Arc<ServerStatus>,
 }

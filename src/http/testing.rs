@@ -21,17 +21,21 @@ use tower::ServiceExt;
 
 use super::address::PeerAddr;
 use super::log_folder::LogFolder;
+use super::portal::Portal;
 use super::state::{ApiParts, ApiState, ServerStatus};
 use crate::config::Config;
 use crate::config::units::ByteSize;
 use crate::control::Control;
 use crate::domain::account::create::{CreateNetwork, CreateNetworkOutcome};
+use crate::domain::app::server::Servers;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::{Audience, Authenticator};
 use crate::domain::auth::role::WantedIdentity;
 use crate::domain::auth::testing::TestService;
 use crate::domain::caller::{Caller, CallerClient};
+use crate::domain::certificate::ClientCertificates;
+use crate::domain::certificate::authority::Authority;
 use crate::domain::client::{AuthClient, AuthClientOutcome};
 use crate::domain::contract::Ledger;
 use crate::domain::effect::{Effect, EffectSink};
@@ -45,14 +49,13 @@ use crate::domain::seal::SealKey;
 use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
-use crate::domain::wallet::local::LedgerCustody;
 use crate::store::memory::MemoryStore;
 use crate::store::table::{Table, TableKey, TableValue};
 use crate::store::{Commit, Store};
 use crate::time::{Clock, Timestamp};
 use crate::vendor;
 
-mod golden;
+pub(super) mod golden;
 
 /// Where requests come from unless the test says otherwise: not loopback, so that limits count.
 pub const PEER: &str = "203.0.113.9:51514";
@@ -61,7 +64,7 @@ pub const PEER: &str = "203.0.113.9:51514";
 pub const START: Timestamp = Timestamp::from_secs(1_770_091_506);
 
 /// How paths begin whose answers hold `null` on purpose.
-const NULLABLE: &[&str] = &["/connect/control", "/key/", "/account/payout-wallet", "/openapi.json"];
+const NULLABLE: &[&str] = &["/connect/control", "/key/", "/account/payout-wallet", "/api/", "/openapi.json"];
 
 /// The API over a store in memory, with a user and a client who may call it.
 pub struct TestApi {
@@ -145,10 +148,14 @@ impl TestApi {
         let key_sets = Arc::new(TestService::default());
         let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none(), key_sets));
         let state = ApiState::from(ApiParts {
+            portal: Arc::new(Portal::open(service.config()).unwrap()),
+            servers: Arc::new(Servers::new(service.clone(), providers.clone(), ledger.gate().clone())),
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
             authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
+            certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),
             accounts,
-            custody: Arc::new(LedgerCustody::new(service.clone())),
+            custody: vendor::custody(&service).unwrap(),
+            seeker: vendor::seeker(service.config()).unwrap(),
             service,
             presence,
             peers,
@@ -272,6 +279,12 @@ impl Call {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
+    /// Recorded as this body.
+    pub fn asked(mut self, asked: Value) -> Self {
+        self.asked = asked;
+        self
+    }
+
     /// To another router than the public one.
     pub fn to(self, router: Router) -> Self {
         Self { router, ..self }
@@ -347,6 +360,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The request, as it is recorded.
+    pub fn asked(&self) -> &Value {
+        &self.asked
+    }
+
+    fn is_of_client_api(&self) -> bool {
+        self.asked["path"].as_str().is_some_and(super::app_api::is_path)
+    }
+
     /// Checks the status and returns the body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
@@ -354,11 +376,12 @@ impl Answer {
         self.body
     }
 
-    /// Checks the status, and the exchange against `tests/golden/api/<route>/<case>.json`, where ids, times and tokens
+    /// Checks the status, and the exchange against `tests/golden/<surface>/<route>/<case>.json`, where ids, times and tokens
     /// stand as placeholders. `WARREN_UPDATE_GOLDEN=1` writes the file instead.
     #[track_caller]
     pub fn golden(&self, status: u16, case: &str) {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        golden::check("api", case, &self.asked, status, &self.body);
+        let surface = if self.is_of_client_api() { "app_api" } else { "api" };
+        golden::check(surface, case, &self.asked, status, &self.body);
     }
 }

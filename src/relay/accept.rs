@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::http::Response;
 use hyper::http::request::Parts;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -35,6 +36,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct WebSocketTicket {
     credentials: Option<Credentials>,
+    certificate: Option<CertificateDer<'static>>,
     echoes_probes: bool,
     address: IpAddr,
     unauthenticated: OwnedSemaphorePermit,
@@ -46,6 +48,8 @@ pub struct WebSocketTicket {
 struct Arrival {
     kind: Kind,
     credentials: Option<Credentials>,
+    /// What the client showed in its TLS handshake.
+    certificate: Option<CertificateDer<'static>>,
     echoes_probes: bool,
     address: IpAddr,
     unauthenticated: OwnedSemaphorePermit,
@@ -57,6 +61,7 @@ pub(super) fn websocket_response(
     relay: &Relay,
     request: &Parts,
     address: IpAddr,
+    certificate: Option<&CertificateDer<'static>>,
 ) -> Result<(Response<()>, WebSocketTicket), handshake::Refusal> {
     let response = handshake::upgrade_response(request)?;
     if relay.is_draining.load(Ordering::Relaxed) {
@@ -66,10 +71,11 @@ pub(super) fn websocket_response(
         relay.count_end(EndReason::TooMany);
         handshake::busy_response()
     })?;
-    let credentials = handshake::credentials_from_headers(&request.headers);
+    let credentials = handshake::credentials_from_headers(&request.headers, certificate);
     let echoes_probes = handshake::echoes_probes(&request.headers);
     let place = relay.addresses.try_acquire(address);
-    Ok((response, WebSocketTicket { credentials, echoes_probes, address, unauthenticated, place }))
+    let certificate = certificate.cloned();
+    Ok((response, WebSocketTicket { credentials, certificate, echoes_probes, address, unauthenticated, place }))
 }
 
 /// See [`Relay::serve_websocket`].
@@ -84,6 +90,7 @@ where
     let arrival = Arrival {
         kind: Kind::WebSocket,
         credentials: ticket.credentials,
+        certificate: ticket.certificate,
         echoes_probes: ticket.echoes_probes,
         address: ticket.address,
         unauthenticated: ticket.unauthenticated,
@@ -121,9 +128,22 @@ pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) ->
         Ok(Err(_)) => return relay.count_end(EndReason::PeerClosed),
         Err(_) => return relay.count_end(EndReason::AuthTimeout),
     };
-    let arrival =
-        Arrival { kind: Kind::Quic, credentials: None, echoes_probes: false, address, unauthenticated, place };
+    let arrival = Arrival {
+        kind: Kind::Quic,
+        credentials: None,
+        certificate: certificate_of(&connection),
+        echoes_probes: false,
+        address,
+        unauthenticated,
+        place,
+    };
     serve(relay, arrival, QuicReader::new(receive), QuicWriter::new(send, connection)).await
+}
+
+/// What the client showed in its handshake.
+fn certificate_of(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.into_iter().next()
 }
 
 fn enter(unauthenticated: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
@@ -167,7 +187,8 @@ async fn join<R: FrameReader, W: FrameWriter>(
     reader: &mut R,
     writer: &mut W,
 ) -> Result<Attached, EndReason> {
-    let proving = prove(relay, arrival.kind, arrival.credentials.take(), reader, writer);
+    let (credentials, certificate) = (arrival.credentials.take(), arrival.certificate.take());
+    let proving = prove(relay, arrival.kind, (credentials, certificate), reader, writer);
     let (identity, credentials) = tokio::select! {
         proven = timeout(relay.config.relay.auth_timeout, proving) => {
             proven.unwrap_or(Err(EndReason::AuthTimeout))?
@@ -196,14 +217,14 @@ async fn join<R: FrameReader, W: FrameWriter>(
 async fn prove<R: FrameReader, W: FrameWriter>(
     relay: &Relay,
     kind: Kind,
-    credentials: Option<Credentials>,
+    (credentials, certificate): (Option<Credentials>, Option<CertificateDer<'static>>),
     reader: &mut R,
     writer: &mut W,
 ) -> Result<(Identity, Credentials), EndReason> {
     let (credentials, echo) = match credentials {
         Some(credentials) => (credentials, None),
         None => {
-            let (credentials, message) = handshake::read_first_message(reader).await?;
+            let (credentials, message) = handshake::read_first_message(reader, certificate.as_ref()).await?;
             (credentials, Some(message))
         }
     };

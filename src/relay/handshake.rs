@@ -1,4 +1,7 @@
 //! From an accepted transport to an authenticated client: by the headers of the upgrade, or by the first message.
+//!
+//! Either way the client gives a token and the id of its process run. Where it leaves the token out, the certificate of
+//! its TLS connection speaks for it; a token that is given counts alone.
 
 use std::sync::Arc;
 
@@ -10,9 +13,10 @@ use hyper::http::header::{
 use hyper::http::request::Parts;
 use hyper::http::{Method, Response, StatusCode};
 use prost::Message as _;
+use rustls::pki_types::CertificateDer;
 
 use super::drop_reason::EndReason;
-use super::ports::{AuthFailure, Authenticate, Identity};
+use super::ports::{AuthFailure, Authenticate, Identity, Proof};
 use super::transport::{FrameReader, Kind, Message};
 use crate::ids::InstanceId;
 use crate::wire::MAX_FRAME_BYTES;
@@ -29,18 +33,30 @@ const ECHOING_VERSION: u32 = 2;
 /// What a client says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Its client token.
-    pub token: String,
+    /// Its token, or its certificate.
+    pub proof: Proof,
     /// Its process run.
     pub instance_id: InstanceId,
 }
 
-/// Reads the credentials of an upgrade request. None means that they follow as the first message.
-pub fn credentials_from_headers(headers: &HeaderMap) -> Option<Credentials> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// Reads the credentials of an upgrade request over a connection with or without a certificate. None means that they
+/// follow as the first message.
+pub fn credentials_from_headers(
+    headers: &HeaderMap,
+    certificate: Option<&CertificateDer<'static>>,
+) -> Option<Credentials> {
     let instance_id = headers.get(INSTANCE_HEADER)?.to_str().ok()?.trim().parse().ok()?;
-    let is_usable = scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty();
-    is_usable.then(|| Credentials { token: token.trim().to_owned(), instance_id })
+    let proof = match headers.get(AUTHORIZATION) {
+        Some(authorization) => Proof::Token(bearer(authorization)?.to_owned()),
+        None => Proof::Certificate(certificate?.clone()),
+    };
+    Some(Credentials { proof, instance_id })
+}
+
+fn bearer(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Whether the client sends probes back; others would take them for frames.
@@ -50,7 +66,7 @@ pub fn echoes_probes(headers: &HeaderMap) -> bool {
 }
 
 /// Reads the credentials of a first message: a Frame of type TransferAuth with an Auth in it.
-pub fn credentials_from_message(message: &Bytes) -> Option<Credentials> {
+pub fn credentials_from_message(message: &Bytes, certificate: Option<&CertificateDer<'static>>) -> Option<Credentials> {
     if message.is_empty() || message.len() > MAX_FRAME_BYTES {
         return None;
     }
@@ -59,15 +75,22 @@ pub fn credentials_from_message(message: &Bytes) -> Option<Credentials> {
         return None;
     }
     let auth = Auth::decode(frame.message_bytes).ok()?;
-    Some(Credentials { token: auth.by_jwt, instance_id: InstanceId::from_slice(&auth.instance_id)? })
+    let proof = match certificate.filter(|_| auth.by_jwt.is_empty()) {
+        Some(certificate) => Proof::Certificate(certificate.clone()),
+        None => Proof::Token(auth.by_jwt),
+    };
+    Some(Credentials { proof, instance_id: InstanceId::from_slice(&auth.instance_id)? })
 }
 
 /// Waits for the first message and reads its credentials; the message itself comes along for the echo.
-pub async fn read_first_message<R: FrameReader>(reader: &mut R) -> Result<(Credentials, Bytes), EndReason> {
+pub async fn read_first_message<R: FrameReader>(
+    reader: &mut R,
+    certificate: Option<&CertificateDer<'static>>,
+) -> Result<(Credentials, Bytes), EndReason> {
     loop {
         match reader.next()? {
             Some(Message::Data(message)) => {
-                let credentials = credentials_from_message(&message).ok_or(EndReason::NoAuth)?;
+                let credentials = credentials_from_message(&message, certificate).ok_or(EndReason::NoAuth)?;
                 return Ok((credentials, message));
             }
             Some(Message::Text) => return Err(EndReason::NoAuth),
@@ -82,7 +105,7 @@ pub async fn authenticate(
     authenticator: &Arc<dyn Authenticate>,
     credentials: &Credentials,
 ) -> Result<Identity, EndReason> {
-    authenticator.authenticate(&credentials.token).await.map_err(|failure| match failure {
+    authenticator.authenticate(&credentials.proof).await.map_err(|failure| match failure {
         AuthFailure::Rejected => EndReason::Unauthorized,
         AuthFailure::Unavailable => EndReason::AuthUnavailable,
     })
@@ -219,12 +242,12 @@ mod tests {
     fn header_credentials_need_a_token_and_an_instance() {
         let with = |authorization, instance| {
             let parts = upgrade(&[("authorization", authorization), ("x-ur-instanceid", instance)]);
-            credentials_from_headers(&parts.headers)
+            credentials_from_headers(&parts.headers, None)
         };
         let plain = "000102030405060708090a0b0c0d0e0f";
         for (scheme, instance) in [("Bearer a.b.c", INSTANCE), ("bearer a.b.c", plain)] {
             let credentials = with(Some(scheme), Some(instance)).unwrap();
-            assert_eq!((credentials.token.as_str(), credentials.instance_id.to_string().as_str()), ("a.b.c", INSTANCE));
+            assert_eq!((&credentials.proof, credentials.instance_id.to_string().as_str()), (&token(), INSTANCE));
         }
         for (authorization, instance) in [
             (None, Some(INSTANCE)),
@@ -240,12 +263,39 @@ mod tests {
     #[test]
     fn first_message_credentials_match_the_vector_of_the_protocol() {
         let message = Bytes::from(hex::decode(VECTOR).unwrap());
-        let credentials = credentials_from_message(&message).unwrap();
-        assert_eq!((credentials.token.as_str(), credentials.instance_id.to_string().as_str()), ("a.b.c", INSTANCE));
+        let credentials = credentials_from_message(&message, None).unwrap();
+        assert_eq!((&credentials.proof, credentials.instance_id.to_string().as_str()), (&token(), INSTANCE));
         let mut other_type = message.to_vec();
         other_type[1] = 3;
         for wrong in [vec![], other_type, message[..20].to_vec(), vec![0; MAX_FRAME_BYTES + 1]] {
-            assert_eq!(credentials_from_message(&wrong.into()), None);
+            assert_eq!(credentials_from_message(&wrong.into(), None), None);
         }
+    }
+
+    #[test]
+    fn a_certificate_speaks_only_where_no_token_is_given() {
+        let certificate = CertificateDer::from(vec![1, 2, 3]);
+        let by_headers = |authorization| {
+            let parts = upgrade(&[("authorization", authorization), ("x-ur-instanceid", Some(INSTANCE))]);
+            credentials_from_headers(&parts.headers, Some(&certificate)).map(|credentials| credentials.proof)
+        };
+        assert_eq!(by_headers(None), Some(Proof::Certificate(certificate.clone())));
+        assert_eq!(by_headers(Some("Bearer a.b.c")), Some(token()));
+        assert_eq!(by_headers(Some("Basic a.b.c")), None, "another way to sign in is not passed over");
+        let no_instance = upgrade(&[]);
+        assert_eq!(credentials_from_headers(&no_instance.headers, Some(&certificate)), None);
+
+        let by_message = |by_jwt: &str, certificate| {
+            let auth = Auth { by_jwt: by_jwt.into(), instance_id: vec![7; 16].into(), ..Auth::default() };
+            let message = crate::wire::control_message::frame(MessageType::TransferAuth, &auth).encode_to_vec();
+            credentials_from_message(&message.into(), certificate).map(|credentials| credentials.proof)
+        };
+        assert_eq!(by_message("", Some(&certificate)), Some(Proof::Certificate(certificate.clone())));
+        assert_eq!(by_message("a.b.c", Some(&certificate)), Some(token()));
+        assert_eq!(by_message("", None), Some(Proof::Token(String::new())));
+    }
+
+    fn token() -> Proof {
+        Proof::Token("a.b.c".into())
     }
 }

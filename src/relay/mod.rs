@@ -14,6 +14,7 @@ use std::time::Duration;
 use hyper::http::Response;
 use hyper::http::request::Parts;
 use prometheus_client::registry::Registry as MetricsRegistry;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ pub struct RelayParts {
     pub config: Arc<Config>,
     /// The time.
     pub clock: Clock,
-    /// Checks client tokens.
+    /// Checks client tokens and certificates.
     pub authenticator: Arc<dyn Authenticate>,
     /// Runs what clients send to the control id.
     pub control: Arc<dyn HandleControl>,
@@ -144,14 +145,15 @@ impl Relay {
 
     /// Answers a request on the relay's path. `Ok`: send the response (101), then give the upgraded connection and the
     /// ticket to [`Relay::serve_websocket`]. `Err`: send that and be done. `address` is the client's, after trusted
-    /// proxies. A bad token is not refused here: clients take any answer but 101 for a broken server
+    /// proxies, `certificate` what it showed in its TLS handshake. A bad token is not refused here: clients take any answer but 101 for a broken server
     /// (`transport` section 2.2).
     pub fn websocket_response(
         &self,
         request: &Parts,
         address: IpAddr,
+        certificate: Option<&CertificateDer<'static>>,
     ) -> Result<(Response<()>, accept::WebSocketTicket), handshake::Refusal> {
-        accept::websocket_response(self, request, address)
+        accept::websocket_response(self, request, address, certificate)
     }
 
     /// Serves an upgraded WebSocket until it ends.
@@ -167,7 +169,7 @@ impl Relay {
         accept::serve_quic(self, incoming).await
     }
 
-    /// Cuts the transports of a removed client and forgets its state.
+    /// Cuts the transports of a client that was removed, or whose certificate ended, and forgets its state.
     pub fn disconnect(&self, client_id: ClientId) {
         self.registry.remove(client_id, EndReason::Removed);
     }

@@ -1,9 +1,12 @@
 //! What the relay needs from the layers above it, as narrow traits: tests and benches stand in for them, and the
 //! frame road knows nothing of stores and ledgers.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
 
 use crate::control::{Control, ControlCaller, Via};
 use crate::domain::contract::gate::{Gate, PairTraffic};
@@ -16,7 +19,25 @@ use crate::wire::messages::Frame;
 /// A future of a port.
 pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The client behind a token.
+/// What a client proves with who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A client token.
+    Token(String),
+    /// The certificate of the TLS connection, whose handshake has accepted it.
+    Certificate(CertificateDer<'static>),
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::Certificate(_) => "Certificate",
+        })
+    }
+}
+
+/// The client behind a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The client.
@@ -25,10 +46,10 @@ pub struct Identity {
     pub network_id: NetworkId,
 }
 
-/// Why a token proves nothing now.
+/// Why it proves nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthFailure {
-    /// Not a valid token of an active client.
+    /// Not a valid token or certificate of an active client.
     Rejected,
     /// It could not be checked.
     Unavailable,
@@ -36,8 +57,8 @@ pub enum AuthFailure {
 
 /// Proves who connects.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Checks a client token.
-    fn authenticate<'a>(&'a self, token: &'a str) -> PortFuture<'a, Result<Identity, AuthFailure>>;
+    /// Checks what a client shows.
+    fn authenticate<'a>(&'a self, proof: &'a Proof) -> PortFuture<'a, Result<Identity, AuthFailure>>;
 }
 
 /// Says which pairs may exchange frames.

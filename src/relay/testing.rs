@@ -16,7 +16,9 @@ use tokio::task::JoinHandle;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 use super::drop_reason::{DropReason, EndReason};
-use super::ports::{AuthFailure, Authenticate, ContractGate, HandleControl, Identity, PortFuture, Resync, Traffic};
+use super::ports::{
+    AuthFailure, Authenticate, ContractGate, HandleControl, Identity, PortFuture, Proof, Resync, Traffic,
+};
 use super::{Relay, RelayParts};
 use crate::config::Config;
 use crate::control::ControlCaller;
@@ -98,8 +100,9 @@ pub struct TestAuthenticator {
 }
 
 impl Authenticate for TestAuthenticator {
-    fn authenticate<'a>(&'a self, token: &'a str) -> PortFuture<'a, Result<Identity, AuthFailure>> {
+    fn authenticate<'a>(&'a self, proof: &'a Proof) -> PortFuture<'a, Result<Identity, AuthFailure>> {
         Box::pin(async move {
+            let Proof::Token(token) = proof else { return Err(AuthFailure::Rejected) };
             if token == "busy" {
                 return Err(AuthFailure::Unavailable);
             }
@@ -226,7 +229,7 @@ impl TestRelay {
 
     /// As [`TestRelay::dial`], with any request.
     pub fn dial_with(&self, request: Parts, pipe_bytes: usize) -> TestClient {
-        let (_, ticket) = self.relay.websocket_response(&request, [127, 0, 0, 1].into()).unwrap();
+        let (_, ticket) = self.relay.websocket_response(&request, [127, 0, 0, 1].into(), None).unwrap();
         let (client, server) = tokio::io::duplex(pipe_bytes);
         let relay = self.relay.clone();
         let served = tokio::spawn(async move { relay.serve_websocket(server, ticket).await });

@@ -281,7 +281,7 @@ async fn a_drain_refuses_upgrades_and_closes_everything() {
     let client = relay.connect(1, 1).await;
     let waiting = relay.dial(None, 0, 1 << 16);
     relay.relay.drain().await;
-    let refused = relay.relay.websocket_response(&TestRelay::upgrade(Some("1.9"), 1), [127, 0, 0, 1].into());
+    let refused = relay.relay.websocket_response(&TestRelay::upgrade(Some("1.9"), 1), [127, 0, 0, 1].into(), None);
     let response = refused.unwrap_err();
     assert_eq!((response.status().as_u16(), *response.body()), (503, "draining"));
     assert_eq!(client.ended().await, EndReason::Drained);
@@ -293,13 +293,13 @@ async fn too_many_transports_of_one_address_are_answered_and_closed() {
     let relay = TestRelay::new(|config| config.relay.transports_per_address = 1);
     let request = TestRelay::upgrade(Some("1.9"), 1);
     let address = [203, 0, 113, 1].into();
-    let (_, first) = relay.relay.websocket_response(&request, address).unwrap();
-    let (response, second) = relay.relay.websocket_response(&request, address).unwrap();
+    let (_, first) = relay.relay.websocket_response(&request, address, None).unwrap();
+    let (response, second) = relay.relay.websocket_response(&request, address, None).unwrap();
     assert_eq!(response.status(), 101);
     let (_client, server) = tokio::io::duplex(64);
     assert_eq!(relay.relay.serve_websocket(server, second).await, EndReason::TooMany);
     drop(first);
-    let (_, third) = relay.relay.websocket_response(&request, address).unwrap();
+    let (_, third) = relay.relay.websocket_response(&request, address, None).unwrap();
     let (client, server) = tokio::io::duplex(64);
     drop(client);
     assert_eq!(relay.relay.serve_websocket(server, third).await, EndReason::PeerClosed);

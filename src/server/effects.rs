@@ -60,6 +60,7 @@ impl Live {
                 peers.client_removed(*client);
                 providers.refresh(*client);
             }
+            Effect::ProofEnded(client) => relay.disconnect(*client),
             Effect::CredentialsChanged(network) => relay.disconnect_network(*network),
             Effect::ClientChanged(_, client) => {
                 peers.client_changed(*client);

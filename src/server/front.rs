@@ -9,6 +9,7 @@ use axum::http::{Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -16,6 +17,15 @@ use crate::config::Config;
 use crate::http::address::{PeerAddr, client_address};
 use crate::http::layers::clean_path;
 use crate::relay::Relay;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct RemoteEnd {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What it showed in its TLS handshake.
+    pub certificate: Option<CertificateDer<'static>>,
+}
 
 /// What answers the requests of one listener.
 pub struct Front {
@@ -43,13 +53,13 @@ impl Front {
     }
 
     /// Answers one request from `peer`.
-    pub async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    pub async fn answer(&self, mut request: Request<Incoming>, peer: &RemoteEnd) -> Response<Body> {
         if let Some(door) = &self.relay
             && door.is_meant(&request)
         {
             return door.answer(request, peer);
         }
-        request.extensions_mut().insert(PeerAddr(peer));
+        request.extensions_mut().insert(PeerAddr(peer.address));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
     }
@@ -65,14 +75,15 @@ impl RelayDoor {
             && clean_path(request.uri().path(), &self.config.http.path_prefix) == "/"
     }
 
-    fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let address = match client_address(request.headers(), peer, &self.config.http.trusted_proxies) {
+    fn answer(&self, mut request: Request<Incoming>, peer: &RemoteEnd) -> Response<Body> {
+        let address = match client_address(request.headers(), peer.address, &self.config.http.trusted_proxies) {
             Ok(address) => address,
             Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
-        let (response, ticket) = match self.relay.websocket_response(&parts, address.ip()) {
+        let certificate = peer.certificate.as_ref();
+        let (response, ticket) = match self.relay.websocket_response(&parts, address.ip(), certificate) {
             Ok(accepted) => accepted,
             Err(refusal) => return (*refusal).map(Body::from),
         };

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::front::Front;
+use super::front::{Front, RemoteEnd};
 use crate::config::http::Http;
 use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
 
@@ -114,9 +114,12 @@ impl Shared {
             return;
         }
         match &self.tls {
-            None => self.serve(held, peer, deadline).await,
+            None => self.serve(held, RemoteEnd { address: peer, certificate: None }, deadline).await,
             Some(acceptor) => match timeout(self.limits.header_timeout, acceptor.accept(held)).await {
-                Ok(Ok(stream)) => self.serve(stream, peer, deadline).await,
+                Ok(Ok(stream)) => {
+                    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
+                    self.serve(stream, RemoteEnd { address: peer, certificate }, deadline).await;
+                }
                 Ok(Err(error)) => {
                     self.metrics.unfinished.inc();
                     tracing::debug!(%error, "a TLS handshake failed");
@@ -130,18 +133,18 @@ impl Shared {
     }
 
     /// Serves HTTP until the peer ends it, it stays silent for too long, or the server stops.
-    async fn serve<IO>(&self, io: IO, peer: SocketAddr, first_request_by: Instant)
+    async fn serve<IO>(&self, io: IO, peer: RemoteEnd, first_request_by: Instant)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::new());
+        let (activity, peer) = (Arc::new(Activity::new()), Arc::new(peer));
         let service = service_fn(|request| {
-            let (front, activity) = (Arc::clone(&self.front), Arc::clone(&activity));
+            let (front, activity, peer) = (Arc::clone(&self.front), Arc::clone(&activity), Arc::clone(&peer));
             let answers = Arc::clone(&self.metrics.answers);
             async move {
                 let _busy = activity.begin();
                 let began = Instant::now();
-                let answer = front.answer(request, peer).await;
+                let answer = front.answer(request, &peer).await;
                 answers.count(answer.status().as_u16(), began.elapsed());
                 Ok::<_, std::convert::Infallible>(answer)
             }

@@ -2,10 +2,12 @@
 //!
 //! Codes and addresses stay out of the log, except in mode `log`, which is the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use lettre::message::Mailbox;
+use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
@@ -13,10 +15,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::portal_mail::Desk;
 use crate::config::Config;
 use crate::config::mail::{Mail as Settings, MailMode, SmtpTls};
 use crate::domain::effect::{Message, MessageKind};
+use crate::http::portal::texts::Texts;
 use crate::telemetry::metrics::MailMetrics;
+use crate::vendor::brevo::{Brevo, BrevoMail};
 
 /// Attempts for one message.
 const ATTEMPTS: u32 = 3;
@@ -32,6 +37,8 @@ pub struct Mailer {
     way: Way,
     product: String,
     web_base: String,
+    portal_base: String,
+    texts: Arc<Texts>,
     metrics: MailMetrics,
 }
 
@@ -44,32 +51,43 @@ enum Way {
 
 /// The text of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Letter {
-    to: String,
-    subject: String,
-    text: String,
+pub(super) struct Letter {
+    pub(super) to: String,
+    pub(super) subject: String,
+    pub(super) text: String,
     /// The code or link in it, if any: what mode `log` shows.
-    code: Option<String>,
+    pub(super) code: Option<String>,
+    /// Where its receiver asks for no more of them.
+    pub(super) unsubscribe: Option<String>,
 }
 
 impl Mailer {
-    /// The mailer of these settings, and in mode `smtp` the task that sends; it ends once every [`Mailer`] is gone and
-    /// the queue is empty.
-    pub fn start(config: &Config, metrics: MailMetrics) -> anyhow::Result<(Self, Option<JoinHandle<()>>)> {
+    /// The mailer of these settings, and in modes `smtp` and `brevo` the task that sends; it ends once every [`Mailer`]
+    /// is gone and the queue is empty.
+    pub fn start(
+        config: &Config,
+        texts: Arc<Texts>,
+        metrics: MailMetrics,
+    ) -> anyhow::Result<(Self, Option<JoinHandle<()>>)> {
         let (way, task) = match config.mail.mode {
             MailMode::Off => (Way::Off, None),
             MailMode::Log => {
                 tracing::warn!("mail.mode is \"log\": codes and links are written to this log, for a lab only");
                 (Way::Log, None)
             }
-            MailMode::Smtp => {
+            MailMode::Smtp | MailMode::Brevo => {
                 let (queue, letters) = mpsc::channel(config.mail.queue);
-                let sender = Sender { transport: transport(&config.mail)?, from: sender(&config.mail)? };
+                let from = sender(&config.mail)?;
+                let sender = match config.mail.mode {
+                    MailMode::Brevo => Sender::Brevo { brevo: Brevo::new(&config.brevo)?, from },
+                    _ => Sender::Smtp { transport: transport(&config.mail)?, from },
+                };
                 (Way::Queue(queue), Some(tokio::spawn(sender.run(letters, metrics.clone()))))
             }
         };
         let (product, web_base) = (config.mail.product.clone(), config.auth.web_base.clone());
-        Ok((Self { way, product, web_base, metrics }, task))
+        let portal_base = config.portal_base().to_owned();
+        Ok((Self { way, product, web_base, portal_base, texts, metrics }, task))
     }
 
     /// Takes one message; drops and counts it when too many wait.
@@ -112,15 +130,24 @@ impl Mailer {
                 "Your password was changed. If that was not you, reset it now.\n".into(),
                 None,
             ),
+            MessageKind::Portal(mail) => {
+                let desk = Desk { texts: &self.texts, base: &self.portal_base, product };
+                return desk.write(&message.to, mail);
+            }
+            MessageKind::BalanceCode { code, item } => (
+                format!("{product}: your code"),
+                format!("Thank you. Your code for {item} is\n\n{code}\n\nRedeem it in the app.\n"),
+                Some(code.clone()),
+            ),
         };
-        Letter { to: message.to.clone(), subject, text, code }
+        Letter { to: message.to.clone(), subject, text, code, unsubscribe: None }
     }
 }
 
-/// The task behind mode `smtp`.
-struct Sender {
-    transport: Transport,
-    from: Mailbox,
+/// The task behind modes `smtp` and `brevo`.
+enum Sender {
+    Smtp { transport: Transport, from: Mailbox },
+    Brevo { brevo: Brevo, from: Mailbox },
 }
 
 impl Sender {
@@ -138,28 +165,76 @@ impl Sender {
 
     async fn deliver(&self, letter: &Letter) -> anyhow::Result<()> {
         let to: Mailbox = letter.to.parse().ok().context("the recipient is not a mail address")?;
-        let mail = lettre::Message::builder()
-            .from(self.from.clone())
-            .to(to)
-            .subject(&letter.subject)
-            .body(letter.text.clone())
-            .context("the message cannot be put together")?;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            match self.transport.send(mail.clone()).await {
-                Ok(_) => break,
-                Err(error) if attempt == ATTEMPTS || error.is_permanent() => {
-                    // The server's own words may repeat the address, so they stay below the warning.
-                    tracing::debug!(%error, attempt, "the mail server refused");
-                    anyhow::bail!("the mail server did not take it in {attempt} attempts");
-                }
-                Err(error) => tracing::debug!(%error, attempt, "the mail server did not take a message yet"),
+        match self {
+            Self::Smtp { transport, from } => deliver_smtp(transport, (from, to), letter).await,
+            Self::Brevo { brevo, from } => {
+                let (name, address) = (from.name.as_deref().unwrap_or_default(), from.email.to_string());
+                let to = to.email.to_string();
+                let Letter { subject, text, unsubscribe, .. } = letter;
+                let unsubscribe = unsubscribe.as_deref();
+                Ok(brevo.send(BrevoMail { from: (name, &address), to: &to, subject, text, unsubscribe }).await?)
             }
-            sleep(pause).await;
-            pause *= 4;
         }
-        Ok(())
     }
+}
+
+/// Where mail programs ask for no more letters (RFC 2369).
+#[derive(Clone)]
+struct ListUnsubscribe(String);
+
+impl Header for ListUnsubscribe {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.into()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+/// They may ask without showing a page (RFC 8058).
+#[derive(Clone)]
+struct OneClick;
+
+impl Header for OneClick {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe-Post")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "List-Unsubscribe=One-Click".into())
+    }
+}
+
+async fn deliver_smtp(transport: &Transport, (from, to): (&Mailbox, Mailbox), letter: &Letter) -> anyhow::Result<()> {
+    let mut mail = lettre::Message::builder().from(from.clone()).to(to).subject(&letter.subject);
+    if let Some(link) = &letter.unsubscribe {
+        mail = mail.header(ListUnsubscribe(format!("<{link}>"))).header(OneClick);
+    }
+    let mail = mail.body(letter.text.clone()).context("the message cannot be put together")?;
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        match transport.send(mail.clone()).await {
+            Ok(_) => break,
+            Err(error) if attempt == ATTEMPTS || error.is_permanent() => {
+                // The server's own words may repeat the address, so they stay below the warning.
+                tracing::debug!(%error, attempt, "the mail server refused");
+                anyhow::bail!("the mail server did not take it in {attempt} attempts");
+            }
+            Err(error) => tracing::debug!(%error, attempt, "the mail server did not take a message yet"),
+        }
+        sleep(pause).await;
+        pause *= 4;
+    }
+    Ok(())
 }
 
 fn sender(settings: &Settings) -> anyhow::Result<Mailbox> {
@@ -194,6 +269,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::domain::portal::mail::{Letter as PortalLetter, PortalMail};
+    use crate::vendor::testing::Mock;
+
+    fn texts() -> Arc<Texts> {
+        Arc::new(Texts::open(std::path::Path::new(""), "en").unwrap())
+    }
 
     fn message(kind: MessageKind) -> Message {
         Message { to: "ada@hill.example".into(), kind }
@@ -201,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_reset_carries_the_link_and_the_bare_code() {
-        let (mailer, task) = Mailer::start(&Config::default(), MailMetrics::default()).unwrap();
+        let (mailer, task) = Mailer::start(&Config::default(), texts(), MailMetrics::default()).unwrap();
         assert!(task.is_none());
         let letter = mailer.letter(&message(MessageKind::ResetCode("abc".into())));
         assert_eq!(letter.code.as_deref(), Some("http://127.0.0.1:8080/?resetCode=abc"));
@@ -243,7 +324,7 @@ mod tests {
         config.mail.from = "warren@hill.example".into();
         let server = tokio::spawn(mail_server(listener));
         let metrics = MailMetrics::default();
-        let (mailer, task) = Mailer::start(&config, metrics.clone()).unwrap();
+        let (mailer, task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
         mailer.send(&Message { to: "+442079460000".into(), kind: MessageKind::PasswordChanged });
         mailer.send(&message(MessageKind::VerifyCode("123456".into())));
         drop(mailer);
@@ -254,12 +335,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn letters_of_the_website_say_how_to_get_no_more_and_nobody_adds_a_header() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = Config::default();
+        config.mail.mode = MailMode::Smtp;
+        config.mail.smtp_host = "127.0.0.1".into();
+        config.mail.smtp_port = listener.local_addr().unwrap().port();
+        config.mail.smtp_tls = SmtpTls::None;
+        config.mail.from = "warren@hill.example".into();
+        config.portal.base_url = "https://account.hill.example".into();
+        let server = tokio::spawn(mail_server(listener));
+        let metrics = MailMetrics::default();
+        let (mailer, task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
+        let letter = |to: &str| {
+            let letter = PortalLetter::ResetPassword { code: "c0de".into() };
+            let mail = PortalMail { letter, language: "en".into(), opt_out_code: "abc".into() };
+            Message { to: to.into(), kind: MessageKind::Portal(Box::new(mail)) }
+        };
+        mailer.send(&letter("ada@hill.example\r\nBcc: evil@hill.example"));
+        mailer.send(&letter("ada@hill.example"));
+        drop(mailer);
+        task.unwrap().await.unwrap();
+        assert_eq!((metrics.sent.get(), metrics.failed.get()), (1, 1));
+        let told = server.await.unwrap();
+        let headers = told.split_once("DATA").unwrap().1.split_once("\r\n\r\n").unwrap().0.replace("\r\n ", " ");
+        assert!(headers.contains("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{headers}");
+        assert!(headers.contains("\r\nList-Unsubscribe: <https://account.hill.example/do-not-email?"), "{headers}");
+        assert!(!headers.to_lowercase().contains("\nbcc:"), "{headers}");
+        assert_eq!(told.matches("RCPT TO").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn brevo_takes_the_same_messages() {
+        let mock = Mock::start("brevo/server", &[]).await;
+        let mut config = Config::default();
+        config.mail.mode = MailMode::Brevo;
+        config.mail.from = "warren@hill.example".into();
+        config.brevo.api_key = "key-1".into();
+        config.brevo.base_url = format!("{}/v3/", mock.base_url);
+        let metrics = MailMetrics::default();
+        let (mailer, task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
+        mailer.send(&Message { to: "+442079460000".into(), kind: MessageKind::PasswordChanged });
+        mailer.send(&message(MessageKind::VerifyCode("123456".into())));
+        drop(mailer);
+        task.unwrap().await.unwrap();
+        assert_eq!((metrics.sent.get(), metrics.failed.get()), (1, 1));
+        mock.finish();
+        assert!(mock.bodies()[0]["textContent"].as_str().unwrap().contains("123456"));
+    }
+
+    #[tokio::test]
     async fn a_full_queue_drops_and_counts() {
         let mut config = Config::default();
         config.mail.mode = MailMode::Smtp;
         config.mail.queue = 1;
         let metrics = MailMetrics::default();
-        let (mailer, _task) = Mailer::start(&config, metrics.clone()).unwrap();
+        let (mailer, _task) = Mailer::start(&config, texts(), metrics.clone()).unwrap();
         for _ in 0..3 {
             mailer.send(&message(MessageKind::PasswordChanged));
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::config::advice::advice;
 use crate::config::http::Http;
 use crate::config::tls::TlsMode;
 use crate::http;
@@ -33,6 +34,7 @@ mod mail;
 pub mod offline;
 mod open_files;
 mod parts;
+mod portal_mail;
 mod quic;
 mod tls;
 
@@ -80,12 +82,16 @@ pub struct Server {
 impl Server {
     /// Opens the listeners and the store and begins to serve. Errors name the file, address or key to change.
     pub async fn start(config: Arc<Config>, options: ServerOptions) -> anyhow::Result<Server> {
+        for advice in advice(&config) {
+            tracing::warn!("{advice}");
+        }
         let metrics = Arc::new(Metrics::new());
         let status = Arc::new(ServerStatus::new(host_name()));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (stop_health, health_tasks) = (CancellationToken::new(), TaskTracker::new());
         let parts = Parts::open(&config, options.clock, &status, &metrics, (&stop, &tasks)).await?;
         let certificates = Certificates::open(&config)?;
+        let clients = tls::client_verifier(parts.api.certificates.authority(), config.relay.client_certificates)?;
         let health = Arc::new(Health {
             status: Arc::clone(&status),
             store: Arc::clone(&parts.store),
@@ -96,7 +102,10 @@ impl Server {
         let http_socket = bind("http.listen", config.http.listen)?;
         let telemetry = bind("telemetry.listen", config.telemetry.listen)?;
         let quic = match config.relay.quic {
-            true => Some(QuicListener::bind(&config, &certificates, metrics.register(QuicMetrics::new))?),
+            true => {
+                let metrics = metrics.register(QuicMetrics::new);
+                Some(QuicListener::bind(&config, &certificates, &clients, metrics)?)
+            }
             false => None,
         };
         let addresses = Addresses {
@@ -107,7 +116,7 @@ impl Server {
         status.set_quic(addresses.quic.map(Quic::Listening));
         let tls = match config.tls.mode {
             TlsMode::Off => None,
-            TlsMode::Files | TlsMode::SelfSigned => Some(TlsAcceptor::from(tls::https(&certificates)?)),
+            TlsMode::Files | TlsMode::SelfSigned => Some(TlsAcceptor::from(tls::https(&certificates, &clients)?)),
         };
         let limits =
             Http { max_connections: open_files::affordable(config.http.max_connections), ..config.http.clone() };
@@ -156,10 +165,12 @@ impl Server {
         self.certificates.leaf()
     }
 
-    /// Takes over what can change while it runs: the certificate files and the address tables.
+    /// Takes over what can change while it runs: the certificate files, the address tables and the source of client
+    /// certificates.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
-        self.certificates.reload(config)?;
-        self.parts.reload(config)
+        // One that cannot be taken over does not hold up the others.
+        let certificates = self.certificates.reload(config);
+        self.parts.reload(config).and(certificates)
     }
 
     /// Resolves, with the reason, when the server can no longer work and must be stopped.

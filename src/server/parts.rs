@@ -12,20 +12,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::effects::Effects;
+use super::identity::Identities;
 use super::key_sets::KeySets;
 use super::mail::Mailer;
 use crate::config::Config;
 use crate::control::Control;
+use crate::domain::app::server::Servers;
 use crate::domain::association;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::auth::method;
+use crate::domain::certificate::ClientCertificates;
 use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
 use crate::domain::contract::chores::Chores;
 use crate::domain::location::geoip::Geography;
+use crate::domain::news;
 use crate::domain::password::Pepper;
+use crate::domain::payout::drive::Payouts;
 use crate::domain::peer::Peers;
+use crate::domain::portal as portal_domain;
 use crate::domain::presence::{Connection, Presence, PresenceListener};
 use crate::domain::provider::index::ProviderIndex;
 use crate::domain::purchase::shop::Shop;
@@ -35,8 +41,8 @@ use crate::domain::service::Service;
 use crate::domain::stats::Stats;
 use crate::domain::token::TokenKeys;
 use crate::domain::wallet::jobs;
-use crate::domain::wallet::local::LedgerCustody;
 use crate::http::log_folder::{self, LogFolder};
+use crate::http::portal::Portal;
 use crate::http::state::{ApiParts, ApiState, ServerStatus};
 use crate::relay::{self, Relay, RelayParts};
 use crate::store::Store;
@@ -84,7 +90,9 @@ impl Parts {
         let logs = LogFolder::open(&config.log_upload).context("the logs in log_upload.dir cannot be read")?;
         let logs = Arc::new(logs);
 
-        let (mailer, mail) = Mailer::start(config, metrics.register(MailMetrics::new))?;
+        let portal = Arc::new(Portal::open(config)?);
+        let texts = Arc::clone(&portal.texts);
+        let (mailer, mail) = Mailer::start(config, texts, metrics.register(MailMetrics::new))?;
         let effects = Arc::new(Effects::new(mailer));
         let sink = Arc::clone(&effects);
         let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), seal, sink));
@@ -92,6 +100,8 @@ impl Parts {
         let key_sets = Arc::new(KeySets::new(config)?);
         let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper, key_sets));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));
+        let certificates = Arc::new(ClientCertificates::open(Arc::clone(&service), &config.store.path)?);
+        certificates.note_source().await?;
         let ledger = Ledger::open(Arc::clone(&service), Arc::clone(&shared), clock.clone(), Arc::clone(config))
             .context("the balances and contracts in the store cannot be read")?;
         let control = Arc::new(Control::new(Arc::clone(&service), Arc::clone(&ledger)));
@@ -104,7 +114,10 @@ impl Parts {
         let relay = Relay::new(RelayParts {
             config: Arc::clone(config),
             clock,
-            authenticator: Arc::<Authenticator>::clone(&authenticator),
+            authenticator: Arc::new(Identities {
+                tokens: Arc::clone(&authenticator),
+                certificates: Arc::clone(&certificates),
+            }),
             control: Arc::<Control>::clone(&control),
             gate: Arc::clone(ledger.gate()) as Arc<_>,
             presence: Arc::clone(&presence),
@@ -125,9 +138,13 @@ impl Parts {
             order: Mutex::new(()),
         }));
         observe(metrics, &control, &presence, &ledger);
+        let (custody, seeker) = (vendor::custody(&service)?, vendor::seeker(config)?);
         let shop = Arc::new(Shop::new(Arc::clone(&service), Arc::clone(&ledger), vendor::companies(config)?));
         let seller = Arc::clone(&shop);
         let wallets = jobs::drive(Arc::clone(&service));
+        let portal_sweeps = portal_domain::drive(Arc::clone(&service));
+        let payouts = Payouts::new(Arc::clone(&service), Arc::clone(&ledger), vendor::payout_sender(config)?);
+        let news = news::drive(Arc::clone(&service), vendor::news_list(config)?);
         providers.restore().context("the reliability of providers in the store cannot be read")?;
         let (driven, stopped) = (Arc::clone(&stats), stop.clone());
         tasks.spawn(async move { driven.drive(stopped).await });
@@ -145,24 +162,32 @@ impl Parts {
                 () = expiring => {}
                 () = sweeping => {}
                 () = wallets => {}
+                () = portal_sweeps => {}
+                () = payouts.drive() => {}
+                () = news => {}
                 () = seller.drive() => {}
                 () = stop.cancelled() => {}
             }
         });
         let status = Arc::clone(status);
-        let custody = Arc::new(LedgerCustody::new(Arc::clone(&service)));
+        let gate = Arc::clone(ledger.gate());
+        let servers = Arc::new(Servers::new(Arc::clone(&service), Arc::clone(&providers), gate));
         let api = ApiState::from(ApiParts {
             service,
             authenticator,
+            certificates,
             accounts,
             presence,
             peers,
             providers,
+            servers,
             control,
             ledger: Arc::clone(&ledger),
             stats: Arc::clone(&stats),
             logs,
+            portal,
             custody,
+            seeker,
             shop,
             status,
         });
@@ -170,8 +195,15 @@ impl Parts {
     }
 
     /// Reads the address tables again; on an error the old ones stay in use. Providers move to where they are by the
-    /// new ones while others are served.
+    /// new ones, and certificates to their current source, while others are served.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let certificates = Arc::clone(&self.api.certificates);
+        let source_id = config.portal.current_source_id.clone();
+        tokio::spawn(async move {
+            if let Err(error) = certificates.move_to(&source_id).await {
+                tracing::error!(%error, "not every transport with a certificate of the former source was cut");
+            }
+        });
         let geography = Geography::open(&config.geoip)?;
         let providers = Arc::clone(&self.api.providers);
         tokio::task::spawn_blocking(move || providers.set_geography(geography));

@@ -13,6 +13,7 @@ use aws_lc_rs::hmac;
 use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
+use rustls::server::danger::ClientCertVerifier;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -71,11 +72,12 @@ impl QuicListener {
     pub fn bind(
         config: &Config,
         certificates: &Arc<Certificates>,
+        clients: &Arc<dyn ClientCertVerifier>,
         metrics: QuicMetrics,
     ) -> anyhow::Result<QuicListener> {
         let listen = config.relay.quic_listen;
         let endpoint_config = endpoint_config(&config.store.path)?;
-        let config = server_config(&config.relay, certificates)?;
+        let config = server_config(&config.relay, certificates, clients)?;
         let endpoint = open(listen, &endpoint_config, &config).with_context(|| {
             format!("relay.quic_listen {listen} cannot be opened; free it or choose another address")
         })?;
@@ -181,7 +183,11 @@ impl ConnectionIdGenerator for RandomIds {
     }
 }
 
-fn server_config(settings: &Settings, certificates: &Arc<Certificates>) -> anyhow::Result<ServerConfig> {
+fn server_config(
+    settings: &Settings,
+    certificates: &Arc<Certificates>,
+    clients: &Arc<dyn ClientCertVerifier>,
+) -> anyhow::Result<ServerConfig> {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IDLE.try_into()?))
@@ -193,7 +199,7 @@ fn server_config(settings: &Settings, certificates: &Arc<Certificates>) -> anyho
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
-    let mut config = ServerConfig::with_crypto(Arc::new(tls::quic(certificates)?));
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::quic(certificates, clients)?));
     config.transport_config(Arc::new(transport)).max_incoming(settings.max_unauthenticated);
     Ok(config)
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use parking_lot::RwLock;
 use quinn::crypto::rustls::QuicServerConfig;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::config::Config;
 use crate::config::tls::TlsMode;
@@ -55,12 +56,30 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// How handshakes treat clients: one may show a certificate of `authority`, and one that shows another's is refused.
+/// Nobody has to. Without `is_asked` the question is not put.
+pub fn client_verifier(
+    authority: &CertificateDer<'static>,
+    is_asked: bool,
+) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    if !is_asked {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).context("the authority of client certificates cannot be used")?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    Ok(verifier.allow_unauthenticated().build()?)
+}
+
 /// TLS of the TCP listener: 1.2 and 1.3, HTTP/2 and HTTP/1.1.
-pub fn https(certificates: &Arc<Certificates>) -> anyhow::Result<Arc<ServerConfig>> {
+pub fn https(
+    certificates: &Arc<Certificates>,
+    clients: &Arc<dyn ClientCertVerifier>,
+) -> anyhow::Result<Arc<ServerConfig>> {
     let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::clone(clients))
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
@@ -68,11 +87,14 @@ pub fn https(certificates: &Arc<Certificates>) -> anyhow::Result<Arc<ServerConfi
 
 /// TLS of the QUIC listener: 1.3, no protocol names, no early data. Clients offer no ALPN, and rustls refuses them
 /// when the server does; quic-go fails a whole connection when early data it was promised is refused later.
-pub fn quic(certificates: &Arc<Certificates>) -> anyhow::Result<QuicServerConfig> {
+pub fn quic(
+    certificates: &Arc<Certificates>,
+    clients: &Arc<dyn ClientCertVerifier>,
+) -> anyhow::Result<QuicServerConfig> {
     let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::clone(clients))
         .with_cert_resolver(resolver);
     config.max_early_data_size = 0;
     Ok(QuicServerConfig::try_from(config)?)
@@ -142,8 +164,9 @@ mod tests {
         let second = Certificates::open(&config(folder.path())).unwrap();
         assert!(first.leaf().is_some());
         assert_eq!(first.leaf(), second.leaf());
-        https(&first).unwrap();
-        quic(&first).unwrap();
+        let nobody = WebPkiClientVerifier::no_client_auth();
+        https(&first, &nobody).unwrap();
+        quic(&first, &nobody).unwrap();
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// How many commits there were.
+    pub fn commits(&self) -> u64 {
+        self.state.lock().last_version
+    }
+
     fn apply(&self, commit: Commit) -> Committed {
         let mut state = self.state.lock();
         let is_current = |(key, version): &(Key, Version)| {

@@ -18,6 +18,9 @@
 //! | 20 | sessions | network, session | `domain/auth/session.rs` |
 //! | 21 | auth_codes | SHA-256 | `domain/auth/auth_code.rs` |
 //! | 22 | network_auth_codes | network, SHA-256 | `domain/auth/auth_code.rs` |
+//! | 25 | web_sessions | SHA-256 | `domain/auth/web_session.rs` |
+//! | 26 | user_web_sessions | user, SHA-256 | `domain/auth/web_session.rs` |
+//! | 27 | mail_aliases | keyed hash of a mail address | `domain/auth/mail_alias.rs` |
 //! | 30 | api_keys | SHA-256 | `domain/api_key.rs` |
 //! | 31 | network_api_keys | network, key id | `domain/api_key.rs` |
 //! | 40 | associations | code | `domain/association/mod.rs` |
@@ -37,6 +40,19 @@
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
 //! | 66 | tombstones | day, client | `domain/client.rs` |
 //! | 70 | referrals | network, network it brought | `domain/account/referral.rs` |
+//! | 71 | certificates | user, source | `domain/certificate/record.rs` |
+//! | 72 | certificate_sources | source | `domain/certificate/record.rs` |
+//! | 73 | app_devices | number | `domain/app/device.rs` |
+//! | 74 | user_app_devices | user, SHA-256 | `domain/app/device.rs` |
+//! | 75 | client_app_devices | client | `domain/app/device.rs` |
+//! | 76 | app_tokens | SHA-256 | `domain/app/token.rs` |
+//! | 77 | last_numbers | what is numbered | `domain/app/number.rs` |
+//! | 80 | mail_confirmations | keyed hash of a mail address | `domain/portal/confirmation.rs` |
+//! | 82 | portal_profiles | user | `domain/portal/profile.rs` |
+//! | 84 | mail_opt_outs | keyed hash of a mail address | `domain/portal/opt_out.rs` |
+//! | 85 | mail_opt_out_secret | none | `domain/portal/opt_out.rs` |
+//! | 86 | portal_nobody_asked | none | `domain/portal/password.rs` |
+//! | 90 | server_numbers | place | `domain/app/server.rs` |
 //! | 110 | provide_sets | client | `domain/provide.rs` |
 //! | 111 | blocked_countries | network, country | `domain/provider/blocked.rs` |
 //! | 112 | network_reliability | network, day | `domain/provider/reports.rs` |
@@ -56,6 +72,14 @@
 //! | 212 | payout_totals | network | `domain/contract/payout.rs` |
 //! | 213 | payment_ids | payment id | `domain/payment_id.rs` |
 //! | 214 | recent_payment_ids | network | `domain/payment_id.rs` |
+//! | 215 | keeper_users | network, user | `domain/wallet/keeper.rs` |
+//! | 216 | keeper_user_owners | user at the keeper | `domain/wallet/keeper.rs` |
+//! | 217 | sendings | payment or transfer | `domain/wallet/sending.rs` |
+//! | 218 | paid_into_wallets | payment | `domain/payout/into_wallet.rs` |
+//! | 219 | last_payout_run | none | `domain/payout/run.rs` |
+//! | 220 | news_changes | keyed hash of a mail address | `domain/news.rs` |
+//! | 221 | sold_codes | purchase key | `domain/purchase/code_sale.rs` |
+//! | 222 | subnet_wallets | network, client | `domain/subnet.rs` |
 //! | 250 | ledger_wallets | wallet | `domain/wallet/journal.rs` |
 //! | 251 | wallet_owners | network, user | `domain/wallet/journal.rs` |
 //! | 252 | postings | posting | `domain/wallet/journal.rs` |
@@ -64,7 +88,7 @@
 //! | 255 | open_transfers | wallet, challenge | `domain/wallet/challenge.rs` |
 //! | 256 | challenge_deadlines | time, challenge | `domain/wallet/challenge.rs` |
 //! | 257 | queued_transfers | challenge | `domain/wallet/challenge.rs` |
-//! | 258 | transfer_calls | network | `domain/wallet/local.rs` |
+//! | 258 | transfer_calls | network | `domain/wallet/transfer_limit.rs` |
 //! | 260 | account_wallets | network, wallet | `domain/wallet/account_wallet.rs` |
 //! | 261 | account_wallet_addresses | network, chain and address | `domain/wallet/account_wallet.rs` |
 //! | 262 | payout_wallets | network | `domain/wallet/account_wallet.rs` |

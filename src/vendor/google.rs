@@ -3,23 +3,34 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::remote::{Remote, RemoteError, form_escape};
 use crate::config::purchase::Google as Settings;
+use crate::domain::purchase::checkout::ReportError;
 use crate::domain::purchase::item::Item;
-use crate::domain::purchase::store_report::{PlayStore, Receipt, ReceiptState, StoreError};
+use crate::domain::purchase::store_report::{PlayPush, PlayStore, Receipt, ReceiptState, StoreError};
 use crate::time::{DAY, Timestamp};
 
 /// A token is replaced this long before it expires.
 const EARLY: Duration = Duration::from_secs(60);
 
+/// Longest token of a purchase, and of whoever pushes.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+/// The kind of a push which says that a subscription was taken back.
+const REVOKED: u64 = 12;
+
 /// Google Play with the keys of an account.
 pub struct Google {
     tokens: Remote,
     remote: Remote,
+    identities: Remote,
     settings: Settings,
     access: Mutex<Option<(String, Instant)>>,
 }
@@ -30,6 +41,7 @@ impl Google {
         Ok(Self {
             tokens: Remote::new("google", "google.token_url", &settings.token_url)?,
             remote: Remote::new("google", "google.base_url", &settings.base_url)?,
+            identities: Remote::new("google", "google.tokeninfo_url", &settings.tokeninfo_url)?,
             settings: settings.clone(),
             access: Mutex::new(None),
         })
@@ -124,6 +136,48 @@ impl Google {
     }
 }
 
+impl Google {
+    /// Whether a token names the configured account as the one who pushes. Google itself is asked, but only about
+    /// tokens that claim so: strangers send what they like.
+    async fn is_publisher(&self, authorization: &str) -> Result<bool, ReportError> {
+        let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
+        let publisher = self.settings.publisher_email.as_str();
+        let claims = token.split('.').nth(1).and_then(|claims| BASE64_URL_SAFE_NO_PAD.decode(claims).ok());
+        let claims: Value = claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default();
+        if token.len() > MAX_TOKEN_BYTES || claims["email"] != publisher {
+            return Ok(false);
+        }
+        let request = self.identities.get(&format!("?id_token={}", form_escape(token)));
+        match self.identities.send(request).await {
+            Ok(told) => {
+                let is_verified = told["email_verified"] == true || told["email_verified"] == "true";
+                Ok(is_verified && told["email"] == publisher)
+            }
+            Err(RemoteError::Refused(..)) => Ok(false),
+            Err(RemoteError::Unreachable) => Err(ReportError::Unreachable),
+        }
+    }
+
+    async fn push(&self, authorization: &str, body: &[u8]) -> Result<Option<PlayPush>, ReportError> {
+        if !self.is_publisher(authorization).await? {
+            return Err(ReportError::Signature);
+        }
+        let envelope: Value = serde_json::from_slice(body).map_err(|_| ReportError::Malformed)?;
+        let data = envelope["message"]["data"].as_str().and_then(|data| BASE64_STANDARD.decode(data).ok());
+        let data = data.and_then(|data| serde_json::from_slice::<Value>(&data).ok()).ok_or(ReportError::Malformed)?;
+        if data["packageName"] != self.settings.package.as_str() {
+            return Ok(None);
+        }
+        let (subscription, voided) = (&data["subscriptionNotification"], &data["voidedPurchaseNotification"]);
+        let about = if subscription.is_object() { subscription } else { voided };
+        let Some(token) = about["purchaseToken"].as_str().filter(|token| token.len() <= MAX_TOKEN_BYTES) else {
+            return Ok(None);
+        };
+        let is_revocation = voided.is_object() || subscription["notificationType"] == REVOKED;
+        Ok(Some(PlayPush { token: token.into(), is_revocation }))
+    }
+}
+
 /// Tokens are long, so their hash stands for them.
 fn key(of: &str) -> String {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of.as_bytes());
@@ -151,5 +205,13 @@ impl PlayStore for Google {
 
     fn is_ours(&self, package: &str, product: &str) -> bool {
         (package.is_empty() || package == self.settings.package) && (product.is_empty() || self.item(product).is_some())
+    }
+
+    fn takes_pushes(&self) -> bool {
+        !self.settings.publisher_email.is_empty()
+    }
+
+    fn read_push(&self, authorization: String, body: Bytes) -> BoxFuture<'_, Result<Option<PlayPush>, ReportError>> {
+        Box::pin(async move { self.push(&authorization, &body).await })
     }
 }

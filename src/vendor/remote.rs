@@ -71,6 +71,16 @@ impl Remote {
         request.header("content-type", "application/x-www-form-urlencoded").body(body)
     }
 
+    /// A `POST` of JSON.
+    pub fn post_json(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.base)).json(body)
+    }
+
+    /// A `DELETE` of a path.
+    pub fn delete(&self, path: &str) -> RequestBuilder {
+        self.http.delete(format!("{}{path}", self.base))
+    }
+
     /// Sends a request until it is answered, at most four times. A request that changes something carries a key that
     /// lets the company tell a repetition, so all tries share it.
     pub async fn send(&self, request: RequestBuilder) -> Result<Value, RemoteError> {
@@ -88,7 +98,8 @@ impl Remote {
         Err(RemoteError::Unreachable)
     }
 
-    async fn send_once(&self, request: RequestBuilder) -> Result<Value, RemoteError> {
+    /// Sends a request once, for what must not be sent twice in the same words.
+    pub async fn send_once(&self, request: RequestBuilder) -> Result<Value, RemoteError> {
         let company = self.company;
         let unreachable = |error: reqwest::Error| {
             // The address may hold a key.
@@ -139,4 +150,14 @@ pub fn form_escape(text: &str) -> String {
 /// A random key that lets a company tell a repetition.
 pub fn idempotency_key() -> String {
     hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// The same, for companies that want a UUID of version 4; the same name gives the same one.
+pub fn idempotency_uuid(name: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_ref()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    crate::ids::RecordId::new(bytes).to_string()
 }

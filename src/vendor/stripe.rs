@@ -10,9 +10,11 @@ use serde_json::Value;
 
 use super::remote::{Remote, RemoteError, form_escape, idempotency_key};
 use crate::config::purchase::Stripe as Settings;
+use crate::domain::auth::user_auth::UserAuth;
 use crate::domain::purchase::checkout::{
     Appearance, Checkout, CheckoutError, Intents, ReportError, Session, ShopEvent,
 };
+use crate::domain::purchase::code_sale::CodeSale;
 use crate::domain::purchase::item::Item;
 use crate::ids::NetworkId;
 use crate::time::Timestamp;
@@ -30,6 +32,12 @@ const CENT: i64 = 10_000_000;
 pub struct Stripe {
     remote: Remote,
     settings: Settings,
+}
+
+/// Who bought in a session: a network, or somebody who gets a code by mail.
+enum Buyer {
+    Network(NetworkId),
+    Address(String),
 }
 
 impl Stripe {
@@ -182,13 +190,20 @@ impl Stripe {
     async fn completed(&self, session: &Value) -> Result<Vec<ShopEvent>, ReportError> {
         let id = text(session, "/id").ok_or(ReportError::Malformed)?;
         let network_id = text(session, "/client_reference_id").and_then(|id| id.parse::<NetworkId>().ok());
-        let Some(network_id) = network_id else {
-            tracing::warn!(session = id, "a checkout session without a network was completed");
-            return Err(ReportError::Unreachable);
+        let address = text(session, "/customer_details/email").or_else(|| text(session, "/customer_email"));
+        let address =
+            address.and_then(|address| UserAuth::parse_mail(&address)).map(|address| address.as_str().to_owned());
+        let buyer = match (network_id, address) {
+            (Some(network_id), _) => Buyer::Network(network_id),
+            (None, Some(address)) => Buyer::Address(address),
+            (None, None) => {
+                tracing::warn!(session = id, "a checkout session without a network or an address was completed");
+                return Err(ReportError::Unreachable);
+            }
         };
         let mut events = Vec::new();
-        if let Some(customer) = text(session, "/customer") {
-            events.push(ShopEvent::Customer(network_id, customer));
+        if let (Buyer::Network(network_id), Some(customer)) = (&buyer, text(session, "/customer")) {
+            events.push(ShopEvent::Customer(*network_id, customer));
         }
         // A subscription is given for its invoices.
         if session["mode"] != "payment" || session["payment_status"] != "paid" {
@@ -203,14 +218,18 @@ impl Stripe {
                 continue;
             };
             let quantity = line["quantity"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1);
-            events.push(ShopEvent::Paid {
-                key: if at == 0 { format!("stripe:session:{id}") } else { format!("stripe:session:{id}/{at}") },
-                network_id,
-                item,
-                quantity,
-                period: None,
-                paid: line["amount_total"].as_i64().unwrap_or(0).saturating_mul(CENT),
-                references: references_of(session),
+            let key = if at == 0 { format!("stripe:session:{id}") } else { format!("stripe:session:{id}/{at}") };
+            let paid = line["amount_total"].as_i64().unwrap_or(0).saturating_mul(CENT);
+            let references = references_of(session);
+            events.push(match &buyer {
+                Buyer::Network(network_id) => {
+                    let network_id = *network_id;
+                    ShopEvent::Paid { key, network_id, item, quantity, period: None, paid, references }
+                }
+                Buyer::Address(address) => {
+                    let sale = CodeSale { key, item, quantity, revenue: paid, address: address.clone() };
+                    ShopEvent::SoldByMail { sale, references }
+                }
             });
         }
         Ok(events)

@@ -33,7 +33,7 @@ fn config_toml_lists_every_setting_with_its_default() {
 
 #[test]
 fn every_route_declares_its_security_or_is_listed_as_public() {
-    let document = openapi::complete(warren::http::api::routes().into_openapi());
+    let document = openapi::complete(warren::http::routes().into_openapi());
     let mut count = 0;
     for (method, path, operation) in openapi::each_operation(&document) {
         let is_secured = operation.security.as_ref().is_some_and(|security| !security.is_empty());

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes every operation of the JSON API as its own document describes it: as a stranger, as a user, as a client.
+"""Fuzzes every operation of the JSON API as its own document describes it: as a stranger, as a user, as a client, as an app.
 
     python3 tests/fuzz/run.py [--max-examples N] [--seed N]
 
@@ -47,8 +47,14 @@ CHECKS = [
 # They end the token that they are called with, so each gets a pass and an account of its own.
 DESTRUCTIVE = ["/network/remove-client", "/network/remove-clients", "/auth/network-delete"]
 
-# They answer 503 as long as no store is configured, so that phones keep their receipts: the one 5xx that is meant.
-UNAVAILABLE = ["/subscription/verify-play-purchase", "/subscription/verify-apple-transaction"]
+# The API of apps has tokens of its own. Its logout ends the one it is called with.
+APPS, LOGOUT = "/api/", "/api/logout"
+
+# They answer 503 as long as no store is configured, so that phones keep their receipts, and as there is no subnet: the two
+# 5xx that are meant.
+RECEIPTS = ["/subscription/verify-play-purchase", "/subscription/verify-apple-transaction"]
+SUBNET = ["/sn/epoch", "/sn/artifact", "/sn/artifacts", "/sn/evidence", "/sn/evidence/history"]
+UNAVAILABLE = RECEIPTS + SUBNET
 
 SETTINGS = {
     "HTTP__LISTEN": "127.0.0.1:0",
@@ -130,6 +136,12 @@ class Server:
         client = self.call("/network/auth-client", user, {"description": name, "device_spec": "none"})
         return {"user": user, "client": client["by_client_jwt"]}
 
+    def app(self, name):
+        """The token of a device of a new network."""
+        self.account(name)
+        body = {"email": f"{name}@fuzz.example", "password": "as good as any", "device_id": "fuzz"}
+        return self.call("/api/login", body=body)["token"]
+
 
 def fuzz(server, programs, name, token, paths, examples, seed, checks):
     """One pass of schemathesis; whether no rule was broken."""
@@ -156,10 +168,10 @@ def tested(name):
     return {case.get("name") for case in xml.etree.ElementTree.parse(report(name)).iter("testcase")}
 
 
-def is_good(server, token):
+def is_good(server, token, path="/subscription/balance"):
     """Whether a token still opens doors; if not, the pass with it has tested little."""
     try:
-        server.call("/subscription/balance", token)
+        server.call(path, token)
         return True
     except urllib.error.HTTPError:
         return False
@@ -194,19 +206,33 @@ def main():
                 if len(operations[name]) != expected:
                     failures.append(f"{name}: {len(operations[name])} operations tested, {expected} expected")
 
-            run("stranger", None, [], arguments.max_examples, total)
+            def count(paths):
+                return sum(len(document["paths"][path]) for path in paths)
+
+            def only(paths):
+                return [f"--include-path={path}" for path in paths]
+
+            others = [f"--exclude-path={path}" for path in SUBNET]
+            run("stranger", None, others, arguments.max_examples, total - count(SUBNET))
+            run("stranger-subnet", None, only(SUBNET), arguments.max_examples, count(SUBNET), CHECKS[1:])
             gentle = [f"--exclude-path={path}" for path in DESTRUCTIVE + UNAVAILABLE]
             for role in ["user", "client"]:
                 token = server.account(f"fuzz-{role}")[role]
-                run(role, token, gentle, arguments.max_examples, total - len(DESTRUCTIVE) - len(UNAVAILABLE))
-                receipts = [f"--include-path={path}" for path in UNAVAILABLE]
-                run(f"{role}-receipts", token, receipts, arguments.max_examples, len(UNAVAILABLE), CHECKS[1:])
+                run(role, token, gentle, arguments.max_examples, total - count(DESTRUCTIVE + UNAVAILABLE))
+                run(f"{role}-off", token, only(UNAVAILABLE), arguments.max_examples, count(UNAVAILABLE), CHECKS[1:])
                 if not is_good(server, token):
                     failures.append(f"{role}: its token was lost on the way")
                 for number, path in enumerate(DESTRUCTIVE):
                     token = server.account(f"fuzz-{role}-{number}")[role]
                     name = f"{role}{path.replace('/', '-')}"
-                    run(name, token, [f"--include-path={path}"], arguments.max_examples, 1)
+                    run(name, token, only([path]), arguments.max_examples, 1)
+            apps = sum(len(item) for path, item in document["paths"].items() if path.startswith(APPS))
+            token = server.app("fuzz-app")
+            paths = [f"--include-path-regex=^{APPS}", f"--exclude-path={LOGOUT}"]
+            run("app", token, paths, arguments.max_examples, apps - 1)
+            if not is_good(server, token, "/api/user"):
+                failures.append("app: its token was lost on the way")
+            run("app-logout", server.app("fuzz-logout"), [f"--include-path={LOGOUT}"], arguments.max_examples, 1)
         except subprocess.TimeoutExpired:
             failures.append(f"the last pass hung, the rest was left out: no end after {PASS_TIMEOUT} s")
         except (OSError, ValueError) as error:
@@ -217,8 +243,8 @@ def main():
     log = server.log.read_text(errors="replace")
     if "ERROR" in log or "panicked" in log:
         failures.append(f"errors in the server's log:\n{log[:20_000]}")
-    count = len(set().union(*operations.values()))
-    print(f"-- fuzzing: {count} of {total} operations in {len(operations)} passes,", end=" ")
+    reached = len(set().union(*operations.values()))
+    print(f"-- fuzzing: {reached} of {total} operations in {len(operations)} passes,", end=" ")
     print(f"{len(failures)} failures, {time.monotonic() - start:.0f} s")
     for failure in failures:
         print(f"FAILED: {failure}")

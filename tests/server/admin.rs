@@ -9,21 +9,21 @@ use warren::store::sled::SledStore;
 use crate::support::{Process, command, config, install_crypto};
 
 /// Exit code, stdout and stderr of `warren admin` over a data folder.
-fn admin(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn admin(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(data).arg("admin").args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// The answer of a command that must succeed.
-fn answer(data: &Path, arguments: &[&str]) -> Value {
+pub fn answer(data: &Path, arguments: &[&str]) -> Value {
     let (code, stdout, stderr) = admin(data, &[arguments, &["--json"]].concat());
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}: {stdout}");
     serde_json::from_str(&stdout).unwrap()
 }
 
 /// The one sentence of a command that must fail with this code.
-fn refusal(data: &Path, arguments: &[&str], expected: i32) -> String {
+pub fn refusal(data: &Path, arguments: &[&str], expected: i32) -> String {
     let (code, stdout, stderr) = admin(data, arguments);
     assert_eq!((code, stdout.as_str()), (Some(expected), ""), "{arguments:?}: {stderr}");
     assert!(expected == 2 || stderr.lines().count() == 1, "one sentence: {stderr}");
@@ -31,7 +31,7 @@ fn refusal(data: &Path, arguments: &[&str], expected: i32) -> String {
 }
 
 /// Makes a network over the public API.
-async fn make_network(process: &Process, name: &str) {
+pub async fn make_network(process: &Process, name: &str) {
     let url = format!("http://{}/auth/network-create", process.addresses()["http"].as_str().unwrap());
     let body = json!({
         "user_name": "Ada", "user_auth": format!("{name}@hill.example"), "password": "correct horse",

@@ -83,7 +83,7 @@ impl Scene {
 
     async fn dial(&self, route: &Route, token: &str) -> Result<(Reader, Writer), DialError> {
         let instance = InstanceId::from_bytes(rand::random());
-        let credentials = Credentials { token: token.into(), instance };
+        let credentials = Credentials::of_token(token, instance);
         Dialer::new(route.clone(), credentials, &Trust::Any).unwrap().dial().await
     }
 

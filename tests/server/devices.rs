@@ -32,7 +32,7 @@ async fn an_adopted_device_opens_the_relay_until_it_is_removed() {
 
     let route = Route::WebSocket(format!("ws://{}/", test.server.addresses().http));
     let dialer = || {
-        let credentials = Credentials { token: token.into(), instance: InstanceId::from_bytes(rand::random()) };
+        let credentials = Credentials::of_token(token, InstanceId::from_bytes(rand::random()));
         Dialer::new(route.clone(), credentials, &Trust::Any).unwrap()
     };
     let (mut reader, _writer) = dialer().dial().await.unwrap();

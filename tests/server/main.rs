@@ -5,10 +5,12 @@
 
 mod admin;
 mod bad_input;
+mod certificate;
 mod client;
 mod configuration;
 mod demo;
 mod devices;
+mod doors;
 mod http;
 mod kill;
 mod lifecycle;

@@ -90,7 +90,8 @@ impl Desk {
         }
     }
 
-    async fn ask<C: Command>(&self, command: &C) -> anyhow::Result<C::Answer> {
+    /// Runs a command and gives its answer.
+    pub async fn ask<C: Command>(&self, command: &C) -> anyhow::Result<C::Answer> {
         let request = Request::post(C::PATH)
             .header(header::HOST, "warren")
             .header(header::CONTENT_TYPE, "application/json")

@@ -11,6 +11,7 @@ use crate::http::admin::status::ShowStatus;
 
 mod balance;
 mod balance_code;
+mod certificate;
 mod client;
 mod contract;
 mod desk;
@@ -21,6 +22,7 @@ mod session;
 mod show;
 mod stats;
 mod status;
+mod token;
 mod wallet;
 
 use desk::Desk;
@@ -55,6 +57,12 @@ enum Group {
     /// List and revoke login sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// Hand out, list and revoke client certificates
+    #[command(subcommand, alias = "certificate")]
+    Certificates(certificate::Certificates),
+    /// List and sign out devices of the client API
+    #[command(subcommand, alias = "token")]
+    Tokens(token::Tokens),
     /// Show, grant and claw back balances
     #[command(subcommand)]
     Balance(balance::Balance),
@@ -98,6 +106,8 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Network(command) => command.run(&desk).await,
             Group::Client(command) => command.run(&desk).await,
             Group::Session(command) => command.run(&desk).await,
+            Group::Certificates(command) => command.run(&desk).await,
+            Group::Tokens(command) => command.run(&desk).await,
             Group::Balance(command) => command.run(&desk).await,
             Group::BalanceCode(command) => command.run(&desk).await,
             Group::Payout(command) => command.run(&desk).await,

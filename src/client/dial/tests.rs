@@ -11,7 +11,7 @@ use crate::wire::framer;
 const INSTANCE: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 fn dialer(route: Route, trust: &Trust) -> Dialer {
-    let credentials = Credentials { token: "a.b.c".into(), instance: InstanceId::new(INSTANCE) };
+    let credentials = Credentials::of_token("a.b.c", InstanceId::new(INSTANCE));
     Dialer::new(route, credentials, trust).unwrap()
 }
 

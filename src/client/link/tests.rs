@@ -11,7 +11,7 @@ use crate::client::transport;
 use crate::ids::InstanceId;
 
 fn dialer(route: Route) -> Dialer {
-    let credentials = Credentials { token: "a.b.c".into(), instance: InstanceId::new([7; 16]) };
+    let credentials = Credentials::of_token("a.b.c", InstanceId::new([7; 16]));
     Dialer::new(route, credentials, &Trust::Any).unwrap()
 }
 

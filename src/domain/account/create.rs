@@ -1,12 +1,10 @@
 //! Sign-up: a user, their first sign-in method and their network, in one transaction.
 
-use std::time::Duration;
-
 use super::name::{self, NETWORK_NAMES, NameRecord};
 use super::referral;
+use super::repeat::{FindProvenRepeat, FindRepeat};
 use crate::config::auth::Signup;
 use crate::domain::auth::attempts::{Limit, Origin, Surface};
-use crate::domain::auth::login::{FindPassword, PasswordOwner};
 use crate::domain::auth::method::{self, MethodKind, MethodRecord};
 use crate::domain::auth::outside::{OutsideIdentity, OutsideProof};
 use crate::domain::auth::user_auth::UserAuth;
@@ -18,12 +16,11 @@ use crate::domain::network::{NETWORKS, NetworkRecord, USERS, UserRecord, is_pro}
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::password::{self, PasswordHash};
 use crate::domain::token::Claims;
+use crate::domain::wallet::account_wallet;
+use crate::domain::wallet::address::Chain;
 use crate::ids::{NetworkId, UserId};
 
 const MAX_USER_NAME_BYTES: usize = 128;
-/// How long the same sign-up may arrive again and still be answered as the first: a client sends a request anew when
-/// the answer is lost.
-const REPEAT_WINDOW: Duration = Duration::from_secs(600);
 
 /// A sign-up (`/auth/network-create`). Without any sign-in method the account gets a seedphrase and a generated name.
 #[derive(Clone, Debug, Default)]
@@ -205,7 +202,10 @@ impl Accounts {
         };
         // Before the proof: a wallet's challenge is not used up by a name that cannot be had.
         if !self.service.read(&name::CheckName { name: network_name.clone() })? {
-            return refused(CreateRefusal::NameTaken);
+            return match self.service.read(&FindProvenRepeat { network_name: &network_name })? {
+                Some(first) => self.repeat_proven(origin, proof, first, network_name).await,
+                None => refused(CreateRefusal::NameTaken),
+            };
         }
         let Ok(identity) = self.prove_outside(origin, proof).await? else {
             return refused(CreateRefusal::InvalidCredentials);
@@ -233,27 +233,6 @@ impl Accounts {
         outcome
     }
 
-    /// Answers a sign-up that arrives a second time as the first, with a new code.
-    async fn repeat(
-        &self,
-        origin: &Origin,
-        request: &CreateNetwork,
-        user_auth: &UserAuth,
-        first: PasswordOwner,
-        network_name: String,
-    ) -> Result<CreateNetworkOutcome, DomainError> {
-        if self.check_password(origin, user_auth, &request.password).await?.is_none() {
-            return Ok(CreateNetworkOutcome::Refused(CreateRefusal::IdentityTaken));
-        }
-        match self.send_verification(origin, user_auth.as_str(), request.verify_use_numeric).await {
-            // When too many went out lately, the last code still serves.
-            Ok(_) | Err(DomainError::TooMany { .. }) => {}
-            Err(other) => return Err(other),
-        }
-        let PasswordOwner { network_id, user_auth, .. } = first;
-        Ok(CreateNetworkOutcome::VerificationRequired { network_id, network_name, user_auth })
-    }
-
     async fn finish(&self, sign_up: &SignUp<'_>) -> Result<CreateNetworkOutcome, DomainError> {
         let made = match self.service.run(sign_up).await? {
             Ok(made) => made,
@@ -267,7 +246,10 @@ impl Accounts {
             }
             (claims, method) => {
                 let by_jwt = self.issue(&claims.ok_or(DomainError::Unauthorized)?);
-                let user_auth = method.service_address();
+                let user_auth = match method {
+                    FirstMethod::Outside(identity) => identity.service_address(),
+                    FirstMethod::Words | FirstMethod::Password(..) => None,
+                };
                 let created =
                     CreatedNetwork { network_id, user_id, network_name, by_jwt, user_auth, seedphrase, is_pro };
                 Ok(CreateNetworkOutcome::Created(created))
@@ -285,25 +267,6 @@ impl Operation for IsTaken<'_> {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
         Ok(method::user_of(tx, self.identity)?.is_some())
-    }
-}
-
-/// Finds the unverified account that the same sign-up made a moment ago.
-struct FindRepeat<'a> {
-    user_auth: &'a UserAuth,
-    network_name: &'a str,
-}
-
-impl Operation for FindRepeat<'_> {
-    type Output = Option<PasswordOwner>;
-
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<PasswordOwner>, DomainError> {
-        let Some(owner) = (FindPassword { user_auth: self.user_auth }).apply(tx)? else { return Ok(None) };
-        let network = tx.get(&NETWORKS, &owner.network_id)?;
-        let is_repeat = network.is_some_and(|network| {
-            !owner.verified && network.name == self.network_name && tx.now.since(network.create_time) <= REPEAT_WINDOW
-        });
-        Ok(is_repeat.then_some(owner))
     }
 }
 
@@ -328,14 +291,6 @@ impl FirstMethod {
             Self::Words => None,
             Self::Password(user_auth, _) => Some(user_auth.as_str()),
             Self::Outside(identity) => Some(&identity.identity),
-        }
-    }
-
-    /// The mail address that a sign-in service has told.
-    fn service_address(&self) -> Option<String> {
-        match self {
-            Self::Outside(identity) if identity.kind != MethodKind::Solana => Some(identity.identity.clone()),
-            _ => None,
         }
     }
 }
@@ -374,6 +329,10 @@ impl Operation for SignUp<'_> {
             }
             FirstMethod::Outside(identity) => {
                 method::put(tx, &user_id, &identity.method(tx.now))?;
+                if identity.kind == MethodKind::Solana {
+                    let address = identity.identity.clone();
+                    account_wallet::add_own_wallet(tx, network_id, Chain::Solana, address)?;
+                }
                 true
             }
             FirstMethod::Password(user_auth, password) => {
@@ -407,34 +366,54 @@ impl Operation for SignUp<'_> {
 
 impl SignUp<'_> {
     fn put_records(&self, tx: &mut Tx<'_>, network_name: &str) -> Result<(NetworkId, UserId), DomainError> {
-        let network_id: NetworkId = tx.new_id();
-        let user_id: UserId = tx.new_id();
-        let referred_by = referral::accept(tx, &self.request.referral_code, &network_id)?;
-        let referral_code = referral::new_code(tx, network_id)?;
         let user_name = match &self.method {
             FirstMethod::Outside(identity) if self.request.user_name.trim().is_empty() => &identity.user_name,
             _ => &self.request.user_name,
         };
-        let user = UserRecord {
-            network_id,
-            user_name: cut(user_name.trim(), MAX_USER_NAME_BYTES).to_owned(),
-            create_time: tx.now,
-            credential_change_time: tx.now,
-        };
-        let network = NetworkRecord {
-            name: network_name.to_owned(),
-            admin_user_id: user_id,
-            create_time: tx.now,
-            referral_code,
-            referred_by,
-            former_names: Vec::new(),
-        };
-        tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
-        tx.put(&USERS, &user_id, &user)?;
-        tx.put(&NETWORKS, &network_id, &network)?;
+        let names = Names { network: network_name, user: user_name };
+        let (network_id, user_id) = put_account(tx, names, &self.request.referral_code)?;
         if let Some(secret) = self.request.balance_code.clone() {
             tx.put(&PENDING_CODES, &network_id, &PendingCode { secret, create_time: tx.now })?;
         }
         Ok((network_id, user_id))
     }
+}
+
+/// What a new account is called.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The network, by a name that is free.
+    pub(super) network: &'a str,
+    /// The user; may be empty.
+    pub(super) user: &'a str,
+}
+
+/// Writes a network and its user, without a way to sign in yet. A referral code that brings nothing is ignored.
+pub(super) fn put_account(
+    tx: &mut Tx<'_>,
+    names: Names<'_>,
+    referral_code: &str,
+) -> Result<(NetworkId, UserId), DomainError> {
+    let network_id: NetworkId = tx.new_id();
+    let user_id: UserId = tx.new_id();
+    let referred_by = referral::accept(tx, referral_code, &network_id)?;
+    let referral_code = referral::new_code(tx, network_id)?;
+    let user = UserRecord {
+        network_id,
+        user_name: cut(names.user.trim(), MAX_USER_NAME_BYTES).to_owned(),
+        create_time: tx.now,
+        credential_change_time: tx.now,
+    };
+    let network = NetworkRecord {
+        name: names.network.to_owned(),
+        admin_user_id: user_id,
+        create_time: tx.now,
+        referral_code,
+        referred_by,
+        former_names: Vec::new(),
+    };
+    tx.put(&NETWORK_NAMES, &network.name, &NameRecord { network_id, reserved_until: None })?;
+    tx.put(&USERS, &user_id, &user)?;
+    tx.put(&NETWORKS, &network_id, &network)?;
+    Ok((network_id, user_id))
 }

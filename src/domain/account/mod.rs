@@ -4,8 +4,12 @@
 
 pub mod create;
 pub mod delete;
+pub mod discount;
 pub mod find;
 pub mod name;
 pub mod referral;
 pub mod rename;
+mod repeat;
 pub mod user;
+pub mod web_confirm;
+pub mod web_sign_up;

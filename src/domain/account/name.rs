@@ -17,6 +17,9 @@ pub const NETWORK_NAMES: Table<String, NameRecord> = Table::new(2, "network_name
 /// Longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 50;
 
+/// Room for the number behind a derived name.
+const MAX_SUFFIX_BYTES: usize = 10;
+
 /// Names tried before a generated one gets a longer number.
 const TRIES_PER_LENGTH: u32 = 8;
 
@@ -83,6 +86,31 @@ pub fn generate(tx: &mut Tx<'_>) -> Result<String, DomainError> {
     Err(DomainError::Unavailable)
 }
 
+/// A free name made from a word, such as the local part of a mail address.
+pub fn derive(tx: &mut Tx<'_>, word: &str) -> Result<String, DomainError> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let mut base: String = word.chars().map(plain).take(MAX_NAME_BYTES - MAX_SUFFIX_BYTES).collect();
+    base = base.trim_matches('-').to_owned();
+    if base.is_empty() {
+        return generate(tx);
+    }
+    if base.len() >= tx.config.auth.network_name_min && is_free(tx, &base, None)? {
+        return Ok(base);
+    }
+    // Behind a short word stands a longer number, so that the name is long enough.
+    let missing = tx.config.auth.network_name_min.saturating_sub(base.len() + 1).clamp(2, 9) as u32;
+    for digits in missing..=9 {
+        for _ in 0..TRIES_PER_LENGTH {
+            let number = tx.rng.random_range(0..10u32.pow(digits));
+            let name = format!("{base}-{number:0width$}", width = digits as usize);
+            if name.len() >= tx.config.auth.network_name_min && is_free(tx, &name, None)? {
+                return Ok(name);
+            }
+        }
+    }
+    generate(tx)
+}
+
 /// Whether a new network may have a name. An invalid name is not available; that is no error.
 pub struct CheckName {
     /// The name as typed.
@@ -103,6 +131,32 @@ impl Operation for CheckName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::testing::TestDomain;
+
+    struct Derive(&'static str);
+
+    impl Operation for Derive {
+        type Output = String;
+        fn apply(&self, tx: &mut Tx<'_>) -> Result<String, DomainError> {
+            let name = derive(tx, self.0)?;
+            let holder = NameRecord { network_id: tx.new_id(), reserved_until: None };
+            tx.put(&NETWORK_NAMES, &name, &holder)?;
+            Ok(name)
+        }
+    }
+
+    #[tokio::test]
+    async fn names_made_from_words_are_names_and_free() {
+        let domain = TestDomain::new();
+        let derived = async |word| domain.run(&Derive(word)).await.unwrap();
+        assert_eq!(derived("Ada.Hill+x").await, "ada-hill-x");
+        let second = derived("ada.hill.x").await;
+        assert!(second.starts_with("ada-hill-x-") && second.len() == 13, "{second}");
+        for word in ["a", "", "ü", "...", "a-very-long-local-part-that-goes-on-and-on-for-a-while-and-on"] {
+            let name = derived(word).await;
+            assert_eq!(normalise(&name, 5).as_ref(), Some(&name), "{word}");
+        }
+    }
 
     #[test]
     fn names_are_folded_to_their_stored_form() {

@@ -5,6 +5,7 @@ use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, USERS};
 use crate::domain::operation::{Operation, Tx};
 use crate::ids::UserId;
+use crate::time::Timestamp;
 
 /// A user and how they sign in; secrets left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct NetworkUser {
     pub user_name: String,
     /// Name of their network.
     pub network_name: String,
+    /// When they came.
+    pub create_time: Timestamp,
     /// Whether every address of theirs is proven.
     pub verified: bool,
     /// Their sign-in methods.
@@ -56,6 +59,7 @@ impl Operation for GetNetworkUser {
         Ok(Some(NetworkUser {
             user_id: self.user_id,
             user_name: user.user_name,
+            create_time: user.create_time,
             network_name: network.name,
             verified: methods.iter().all(|method| method.verified),
             methods,

@@ -72,6 +72,12 @@ pub enum Limit {
     AdoptCodeAnywhere,
     /// Feedback of one network.
     Feedback,
+    /// Letters of the account website that somebody at one address had sent, to whomever.
+    Letter,
+    /// Wrong balance codes from one address.
+    BalanceCode,
+    /// Wrong balance codes of one network, from anywhere.
+    BalanceCodeAnywhere,
 }
 
 /// A change that a user may make a few times a day.
@@ -105,6 +111,9 @@ impl Limit {
             Limit::AdoptCodeAnywhere => (3000, 10 * MINUTE, 8),
             Limit::Feedback => (30, 60 * MINUTE, 9),
             Limit::Wallet => (5, 5 * MINUTE, 10),
+            Limit::Letter => (60, 60 * MINUTE, 13),
+            Limit::BalanceCode => (100, 5 * MINUTE, 11),
+            Limit::BalanceCodeAnywhere => (100, 5 * MINUTE, 12),
         }
     }
 }
@@ -167,6 +176,16 @@ impl Attempts {
     pub fn adopt_code(&self, now: Timestamp, origin: &Origin) -> Result<Reservation<'_>, DomainError> {
         let here = (Limit::AdoptCode, self.key(Limit::AdoptCode, origin, true, ""));
         let anywhere = (Limit::AdoptCodeAnywhere, self.key(Limit::AdoptCodeAnywhere, origin, false, ""));
+        self.reserve(now, origin, vec![here, anywhere])
+    }
+
+    /// Takes a place for the test of a balance code: in the window of the caller's address, and in their network's.
+    ///
+    /// # Errors
+    /// [`DomainError::TooMany`] when either is full.
+    pub fn balance_code(&self, now: Timestamp, origin: &Origin, network: &str) -> Result<Reservation<'_>, DomainError> {
+        let here = (Limit::BalanceCode, self.key(Limit::BalanceCode, origin, true, ""));
+        let anywhere = (Limit::BalanceCodeAnywhere, self.key(Limit::BalanceCodeAnywhere, origin, false, network));
         self.reserve(now, origin, vec![here, anywhere])
     }
 

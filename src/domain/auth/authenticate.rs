@@ -158,7 +158,8 @@ pub fn confirm(tx: &mut Tx<'_>, caller: &Caller) -> Result<(), DomainError> {
     if stands(tx, caller)? { Ok(()) } else { Err(DomainError::Unauthorized) }
 }
 
-fn stands(tx: &mut Tx<'_>, caller: &Caller) -> Result<bool, DomainError> {
+/// Whether everything a caller stands on is still there.
+pub(in crate::domain) fn stands(tx: &mut Tx<'_>, caller: &Caller) -> Result<bool, DomainError> {
     let Some(network) = tx.get(&NETWORKS, &caller.network_id)? else { return Ok(false) };
     let Some(user) = tx.get(&USERS, &caller.user_id)? else { return Ok(false) };
     if network.admin_user_id != caller.user_id || caller.create_time < user.credential_change_time {

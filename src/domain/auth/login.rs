@@ -266,6 +266,16 @@ impl Operation for FindPassword<'_> {
     }
 }
 
+/// The method whose password was right; `None` when it was changed since.
+pub(in crate::domain) fn still_owned(
+    tx: &mut Tx<'_>,
+    owner: &PasswordOwner,
+    kind: MethodKind,
+) -> Result<Option<MethodRecord>, DomainError> {
+    let method = method::method(tx, &owner.user_id, kind)?;
+    Ok(method.filter(|method| method.password.as_ref() == Some(&owner.hash)))
+}
+
 struct FinishPasswordLogin<'a> {
     owner: &'a PasswordOwner,
     kind: MethodKind,
@@ -284,11 +294,8 @@ impl Operation for FinishPasswordLogin<'_> {
     type Output = Finished;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Finished, DomainError> {
-        let PasswordOwner { user_id, network_id, hash, .. } = self.owner;
-        let method = method::method(tx, user_id, self.kind)?;
-        let Some(method) = method.filter(|method| method.password.as_ref() == Some(hash)) else {
-            return Ok(Finished::Changed);
-        };
+        let PasswordOwner { user_id, network_id, .. } = self.owner;
+        let Some(method) = still_owned(tx, self.owner, self.kind)? else { return Ok(Finished::Changed) };
         if method.verified {
             let caller = session::login(tx, user_id)?;
             return Ok(Finished::LoggedIn(Box::new(session::claims(tx, &caller)?)));

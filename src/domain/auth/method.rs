@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mail_alias;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::password::PasswordHash;
@@ -116,8 +117,8 @@ json_record!(StoredMethod, 1);
 
 /// The owner of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct IdentityRecord {
-    user_id: UserId,
+pub(super) struct IdentityRecord {
+    pub(super) user_id: UserId,
 }
 json_record!(IdentityRecord, 1);
 
@@ -164,7 +165,7 @@ pub fn put(tx: &mut Tx<'_>, user_id: &UserId, method: &MethodRecord) -> Result<(
     tx.put(&METHODS, &(*user_id, method.kind.number()), &stored)?;
     let hash = tx.seal.hash(&method.identity);
     tx.put(&IDENTITIES, &hash, &IdentityRecord { user_id: *user_id })?;
-    Ok(())
+    mail_alias::put(tx, user_id, method)
 }
 
 /// Removes a method; its identity goes too unless another method of the user has the same.
@@ -174,7 +175,7 @@ pub fn remove(tx: &mut Tx<'_>, user_id: &UserId, method: &MethodRecord) -> Resul
         let hash = tx.seal.hash(&method.identity);
         tx.delete(&IDENTITIES, &hash)?;
     }
-    Ok(())
+    mail_alias::remove(tx, user_id, method)
 }
 
 /// Seals what an older release wrote in plain; to be called before anyone signs in. Cut off, it goes on at the next

@@ -18,6 +18,7 @@ pub mod auth_code;
 pub mod authenticate;
 pub mod key_set;
 pub mod login;
+pub mod mail_alias;
 pub mod method;
 pub mod method_change;
 pub mod outside;
@@ -30,6 +31,7 @@ pub mod sign_in_token;
 pub mod user_auth;
 pub mod verification;
 pub mod wallet;
+pub mod web_session;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -74,6 +76,24 @@ impl Accounts {
     pub async fn token(&self, caller: &Caller) -> Result<String, DomainError> {
         let claims = self.service.run(&MakeClaims { caller }).await?;
         Ok(self.issue(&claims))
+    }
+
+    /// Hashes of passwords computed so far.
+    #[cfg(test)]
+    pub(crate) fn hashes_computed(&self) -> usize {
+        self.hasher.computed.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Counts the test of a balance code as wrong, unless it is withdrawn.
+    ///
+    /// # Errors
+    /// [`DomainError::TooMany`] after too many wrong ones from one address or of one network.
+    pub fn guess_balance_code(
+        &self,
+        origin: &attempts::Origin,
+        caller: &Caller,
+    ) -> Result<attempts::Reservation<'_>, DomainError> {
+        self.attempts.balance_code(self.now(), origin, &caller.network_id.to_string())
     }
 
     pub(super) fn now(&self) -> Timestamp {

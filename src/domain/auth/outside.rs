@@ -45,6 +45,11 @@ pub enum OutsideRefusal {
 }
 
 impl OutsideIdentity {
+    /// The mail address, when a sign-in service has told it.
+    pub(in crate::domain) fn service_address(&self) -> Option<String> {
+        (self.kind != MethodKind::Solana).then(|| self.identity.clone())
+    }
+
     pub(in crate::domain) fn method(&self, create_time: Timestamp) -> MethodRecord {
         let identity = self.identity.clone();
         MethodRecord { kind: self.kind, identity, password: None, verified: true, create_time }
@@ -61,12 +66,31 @@ impl Accounts {
         origin: &Origin,
         proof: &OutsideProof,
     ) -> Result<Result<OutsideIdentity, OutsideRefusal>, DomainError> {
+        self.prove(origin, proof, false).await
+    }
+
+    /// The same for a request that may have arrived before: a wallet's challenge may be used up already, but not too
+    /// old.
+    pub(in crate::domain) async fn prove_outside_again(
+        &self,
+        origin: &Origin,
+        proof: &OutsideProof,
+    ) -> Result<Result<OutsideIdentity, OutsideRefusal>, DomainError> {
+        self.prove(origin, proof, true).await
+    }
+
+    async fn prove(
+        &self,
+        origin: &Origin,
+        proof: &OutsideProof,
+        is_repeat: bool,
+    ) -> Result<Result<OutsideIdentity, OutsideRefusal>, DomainError> {
         let (service, token) = match proof {
             OutsideProof::Wallet(_) if !self.service.config().auth.wallet_sign_in => {
                 return Ok(Err(OutsideRefusal::Credentials));
             }
             OutsideProof::Wallet(proof) => {
-                return Ok(self.prove_wallet(origin, proof)?.map_err(OutsideRefusal::Wallet));
+                return Ok(self.prove_wallet(origin, proof, is_repeat)?.map_err(OutsideRefusal::Wallet));
             }
             OutsideProof::Token { service, token } => (service, token),
         };
@@ -89,11 +113,11 @@ impl Accounts {
 }
 
 /// Logs in the user who has a proven identity.
-pub(super) struct OutsideLogin<'a> {
-    pub(super) identity: &'a OutsideIdentity,
+pub(in crate::domain) struct OutsideLogin<'a> {
+    pub(in crate::domain) identity: &'a OutsideIdentity,
 }
 
-pub(super) enum OutsideLoggedIn {
+pub(in crate::domain) enum OutsideLoggedIn {
     /// Logged in.
     As(Box<Claims>),
     /// Nobody has the identity.

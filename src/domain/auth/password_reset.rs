@@ -36,6 +36,9 @@ pub struct ResetCodeRecord {
     pub user_id: UserId,
     /// When it was sent.
     pub create_time: Timestamp,
+    /// When it ends, if that is before the life of all codes is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Timestamp>,
 }
 json_record!(ResetCodeRecord, 1);
 
@@ -123,6 +126,20 @@ pub fn forget_code(tx: &mut Tx<'_>, user_id: &UserId) -> Result<(), DomainError>
     Ok(())
 }
 
+/// Has a code set the password of a user, until `end_time` if that is given; no earlier code does any more.
+pub fn put_code(tx: &mut Tx<'_>, user_id: &UserId, code: &str, end_time: Option<Timestamp>) -> Result<(), DomainError> {
+    forget_code(tx, user_id)?;
+    let record = ResetCodeRecord { user_id: *user_id, create_time: tx.now, end_time };
+    tx.put(&RESET_CODES, &hash(code), &record)?;
+    tx.put(&USER_RESET_CODES, user_id, &UserResetCode { hash: hash(code) })?;
+    Ok(())
+}
+
+/// Whose password a code sets now.
+pub fn owner_of_code(tx: &mut Tx<'_>, code: &str) -> Result<Option<UserId>, DomainError> {
+    FindResetCode { code: hash(code) }.apply(tx)
+}
+
 struct SendResetCode<'a> {
     user_auth: &'a UserAuth,
 }
@@ -138,12 +155,10 @@ impl Operation for SendResetCode<'_> {
         if !has_password {
             return Ok(());
         }
-        forget_code(tx, &user_id)?;
         let mut secret = [0; CODE_BYTES];
         tx.rng.fill_bytes(&mut secret);
         let code = URL_SAFE_NO_PAD.encode(secret);
-        tx.put(&RESET_CODES, &hash(&code), &ResetCodeRecord { user_id, create_time: tx.now })?;
-        tx.put(&USER_RESET_CODES, &user_id, &UserResetCode { hash: hash(&code) })?;
+        put_code(tx, &user_id, &code, None)?;
         let to = self.user_auth.as_str().to_owned();
         tx.effect(Effect::Send(Message { to, kind: MessageKind::ResetCode(code) }));
         Ok(())
@@ -160,7 +175,10 @@ impl Operation for FindResetCode {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, DomainError> {
         let now = tx.now;
         let sent = tx.get(&RESET_CODES, &self.code)?;
-        Ok(sent.filter(|sent| now.since(sent.create_time) <= CODE_LIFE).map(|sent| sent.user_id))
+        let is_live = |sent: &ResetCodeRecord| {
+            now.since(sent.create_time) <= CODE_LIFE && sent.end_time.is_none_or(|end_time| now < end_time)
+        };
+        Ok(sent.filter(is_live).map(|sent| sent.user_id))
     }
 }
 
@@ -182,15 +200,27 @@ impl Operation for UseResetCode {
 /// Gives every password method of a user a new password and ends all that the old one gave: tokens, sessions, auth
 /// codes, reset codes, live transports. Tells the user.
 pub fn change_password(tx: &mut Tx<'_>, user_id: &UserId, password: &PasswordHash) -> Result<(), DomainError> {
-    let user = tx.get(&USERS, user_id)?.ok_or(DomainError::Unauthorized)?;
-    for method in method::methods(tx, user_id)?.into_iter().filter(|method| method.password.is_some()) {
-        let to = method.identity.clone();
-        method::put(tx, user_id, &MethodRecord { password: Some(password.clone()), ..method })?;
+    for to in replace_password(tx, user_id, password)? {
         tx.effect(Effect::Send(Message { to, kind: MessageKind::PasswordChanged }));
+    }
+    Ok(())
+}
+
+/// As [`change_password`], and leaves it to the caller to tell the user at these addresses.
+pub fn replace_password(
+    tx: &mut Tx<'_>,
+    user_id: &UserId,
+    password: &PasswordHash,
+) -> Result<Vec<String>, DomainError> {
+    let user = tx.get(&USERS, user_id)?.ok_or(DomainError::Unauthorized)?;
+    let mut addresses = Vec::new();
+    for method in method::methods(tx, user_id)?.into_iter().filter(|method| method.password.is_some()) {
+        addresses.push(method.identity.clone());
+        method::put(tx, user_id, &MethodRecord { password: Some(password.clone()), ..method })?;
     }
     forget_code(tx, user_id)?;
     session::end_all(tx, &user.network_id)?;
     tx.effect(Effect::CredentialsChanged(user.network_id));
     tx.put(&USERS, user_id, &UserRecord { credential_change_time: tx.now, ..user })?;
-    Ok(())
+    Ok(addresses)
 }

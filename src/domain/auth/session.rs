@@ -170,6 +170,25 @@ pub fn end_all(tx: &mut Tx<'_>, network_id: &NetworkId) -> Result<(), DomainErro
     auth_code::remove_where(tx, network_id, |_| true)
 }
 
+/// Ends a session and all that descends from it; says how many that were. Their live transports are the caller's to cut.
+pub(in crate::domain) fn end(
+    tx: &mut Tx<'_>,
+    network_id: &NetworkId,
+    session_id: &SessionId,
+) -> Result<usize, DomainError> {
+    let mut ended = Vec::new();
+    for (key, session) in tx.scan(&SESSIONS, network_id)? {
+        if key.1 == *session_id || session.ancestors.contains(session_id) {
+            tx.delete(&SESSIONS, &key)?;
+            ended.push(key.1);
+        }
+    }
+    auth_code::remove_where(tx, network_id, |code| {
+        code.session_id.is_some_and(|id| id == *session_id || ended.contains(&id))
+    })?;
+    Ok(ended.len())
+}
+
 /// Ends a session and all that descends from it: an operator's or an owner's command.
 pub struct Revoke {
     /// The network.
@@ -183,21 +202,12 @@ impl Operation for Revoke {
     type Output = usize;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<usize, DomainError> {
-        let mut ended = Vec::new();
-        for (key, session) in tx.scan(&SESSIONS, &self.network_id)? {
-            if key.1 == self.session_id || session.ancestors.contains(&self.session_id) {
-                tx.delete(&SESSIONS, &key)?;
-                ended.push(key.1);
-            }
-        }
-        auth_code::remove_where(tx, &self.network_id, |code| {
-            code.session_id.is_some_and(|id| id == self.session_id || ended.contains(&id))
-        })?;
-        if !ended.is_empty() {
+        let ended = end(tx, &self.network_id, &self.session_id)?;
+        if ended > 0 {
             // Every transport of the network is cut; those of other sessions dial again with tokens that still hold.
             tx.effect(Effect::CredentialsChanged(self.network_id));
         }
-        Ok(ended.len())
+        Ok(ended)
     }
 }
 

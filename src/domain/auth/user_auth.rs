@@ -29,6 +29,11 @@ impl UserAuth {
         email().or_else(phone)
     }
 
+    /// Reads a mail address.
+    pub fn parse_mail(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|auth| auth.kind == MethodKind::Email)
+    }
+
     /// Reads what a person typed, if a code can reach it: phones only where messages go to the log.
     pub fn parse_reachable(text: &str, config: &Config) -> Option<Self> {
         Self::parse(text).filter(|auth| auth.kind == MethodKind::Email || config.mail.mode == MailMode::Log)

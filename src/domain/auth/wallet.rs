@@ -271,18 +271,23 @@ impl Accounts {
         Ok(nonce.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
     }
 
-    /// Whose wallet signed; the challenge is used up, whatever follows.
+    /// Whose wallet signed; the challenge is used up, whatever follows. For a request that may be a repetition it may be
+    /// used up before.
     pub(super) fn prove_wallet(
         &self,
         origin: &Origin,
         proof: &WalletProof,
+        is_repeat: bool,
     ) -> Result<Result<OutsideIdentity, WalletRefusal>, DomainError> {
         let attempt = self.attempts.by_address(self.now(), origin, Limit::Wallet)?;
         let (challenge, timestamp) = match check_signature(proof) {
             Ok(signed) => signed,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let redeemed = self.challenges.redeem(self.now(), challenge, timestamp, &proof.address);
+        let redeemed = match self.challenges.redeem(self.now(), challenge, timestamp, &proof.address) {
+            Ok(Err(WalletRefusal::Used)) if is_repeat => Ok(Ok(())),
+            redeemed => redeemed,
+        };
         if matches!(redeemed, Ok(Ok(())) | Err(_)) {
             attempt.withdraw();
         }

@@ -9,7 +9,7 @@
 //!                +-> cancelled <-+    (its balance ends)
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -235,7 +235,7 @@ pub enum CancelOutcome {
 pub(super) struct Codes {
     by_hash: HashMap<[u8; 32], BalanceCode>,
     by_id: HashMap<RecordId, [u8; 32]>,
-    purchase_events: HashSet<String>,
+    purchase_events: HashMap<String, RecordId>,
     /// Redeemed and not cancelled, soonest end first.
     redeemed: BTreeMap<(NetworkId, Timestamp, RecordId), [u8; 32]>,
 }
@@ -243,7 +243,7 @@ pub(super) struct Codes {
 impl Codes {
     fn insert(&mut self, hash: [u8; 32], code: BalanceCode) {
         self.by_id.insert(code.code_id, hash);
-        self.purchase_events.insert(code.purchase_event_id.clone());
+        self.purchase_events.insert(code.purchase_event_id.clone(), code.code_id);
         if let Some(key) = listed_under(&code) {
             self.redeemed.insert(key, hash);
         }
@@ -353,7 +353,7 @@ impl State {
             Some(event) if at == 0 => event.clone(),
             Some(event) => format!("{event}/{}", at + 1),
         };
-        if (0..ids.len()).any(|at| self.codes.purchase_events.contains(&event(at))) {
+        if (0..ids.len()).any(|at| self.codes.purchase_events.contains_key(&event(at))) {
             return Err(CodeRefusal::EventTaken);
         }
         let start_time = self.now.start_of_day();
@@ -402,6 +402,11 @@ impl State {
             self.mark_period(network, Periodic::Free, marker);
         }
         self.changes.delete(&PENDING_CODES, &network);
+    }
+
+    /// The code of a purchase.
+    pub(super) fn code_of(&self, purchase_event_id: &str) -> Option<RecordId> {
+        self.codes.purchase_events.get(purchase_event_id).copied()
     }
 
     pub(super) fn cancel_code(&mut self, id: RecordId) -> CancelOutcome {

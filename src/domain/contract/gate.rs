@@ -3,6 +3,7 @@
 //! The ledger publishes and withdraws contracts here before it answers; the relay looks up once per flow and then asks
 //! the flow's [`PairTraffic`] alone. Nothing here waits: lookups take one shard of a concurrent map, the rest is atomics.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,6 +57,18 @@ impl Gate {
     /// Pairs known, both directions counted.
     pub fn pair_count(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// With how many others each of some clients has an open contract, in either direction. Takes a look at every pair.
+    pub fn partner_counts(&self, clients: &HashSet<ClientId>) -> HashMap<ClientId, usize> {
+        let mut counts = HashMap::new();
+        for entry in &self.pairs {
+            let (_, client) = entry.key();
+            if clients.contains(client) && entry.value().pair.open.load(Ordering::Relaxed) > 0 {
+                *counts.entry(*client).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// Publishes a contract; the direction's traffic is what [`PairTraffic::record_vote`] and

@@ -24,6 +24,7 @@ use crate::wire::messages::{CloseContract, Contract, ContractError, CreateContra
 mod changes;
 pub mod chores;
 pub mod close;
+mod code_sales;
 pub(in crate::domain) mod codec;
 pub mod codes;
 pub mod companion;

@@ -1,4 +1,5 @@
-//! Payouts: the credit of providers, gathered into payments that an operator makes by whatever means there are.
+//! Payouts: the credit of providers, gathered into payments, which [`payout`](crate::domain::payout) makes where it can,
+//! and an operator by whatever means there are.
 //!
 //! Nothing here moves money. What a network has earned is at any time unpaid, in a payment, or paid, and the three add
 //! up to its lifetime credit. All of a network's unpaid credit goes into one payment; a cancelled one gives it back.
@@ -133,6 +134,28 @@ pub struct PaymentRecord {
     /// The chain of that address, such as `SOL`; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub blockchain: String,
+    /// Who makes it.
+    #[serde(default, skip_serializing_if = "Payer::is_operator")]
+    pub payer: Payer,
+}
+
+/// Who makes a payment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payer {
+    /// The operator.
+    #[default]
+    Operator,
+    /// The server, into a wallet of its own ledger.
+    Ledger,
+    /// The server, through a company, on a chain.
+    Chain,
+}
+
+impl Payer {
+    fn is_operator(&self) -> bool {
+        *self == Self::Operator
+    }
 }
 
 /// What of a network's credit is in payments, and in completed ones.
@@ -196,6 +219,9 @@ pub enum PaymentRefusal {
     /// Completed before it was recorded.
     #[error("the payment {0} is only planned: record how it is paid first")]
     NotRecorded(RecordId),
+    /// The server is making it, so that it may be made already.
+    #[error("the payment {0} is being made by the server; give it up by force when it is certain that it was not made")]
+    UnderWay(RecordId),
     /// A text is too long, or the reference is empty.
     #[error("a payment needs a reference, and texts of at most 1 KiB")]
     Malformed,
@@ -231,9 +257,23 @@ impl Ledger {
         self.run(move |state| state.complete_payment(payment, tx_hash)).await
     }
 
-    /// Gives a payment up; its credit is unpaid again.
+    /// Gives a payment up that is not made by the server; its credit is unpaid again.
     pub async fn cancel_payment(&self, payment: RecordId) -> Result<Result<(), PaymentRefusal>, DomainError> {
         self.run(move |state| state.cancel_payment(payment)).await
+    }
+
+    /// Gives a payment up of which it is certain that it was not made; its credit is unpaid again.
+    pub async fn return_payment(&self, payment: RecordId) -> Result<Result<(), PaymentRefusal>, DomainError> {
+        self.run(move |state| state.return_payment(payment)).await
+    }
+
+    /// The payments that are neither completed nor cancelled, oldest first.
+    pub async fn open_payments(&self) -> Result<Vec<(RecordId, NetworkId, Payment)>, DomainError> {
+        self.run(|state| {
+            let open = state.payments.open.iter();
+            open.map(|(id, (network, payment))| (*id, *network, payment.clone())).collect()
+        })
+        .await
     }
 }
 
@@ -317,6 +357,14 @@ impl State {
     }
 
     pub(super) fn cancel_payment(&mut self, id: RecordId) -> Result<(), PaymentRefusal> {
+        let (_, payment) = self.payments.open.get(&id).ok_or(PaymentRefusal::NotOpen(id))?;
+        if payment.record.as_ref().is_some_and(|record| record.payer != Payer::Operator) {
+            return Err(PaymentRefusal::UnderWay(id));
+        }
+        self.return_payment(id)
+    }
+
+    pub(super) fn return_payment(&mut self, id: RecordId) -> Result<(), PaymentRefusal> {
         let (network, mut payment) = self.payments.open.remove(&id).ok_or(PaymentRefusal::NotOpen(id))?;
         payment.cancel_time = Some(self.now);
         self.totals(network, |totals| {

@@ -11,6 +11,7 @@ pub mod candidates;
 pub mod draw;
 pub mod fenwick;
 pub mod find;
+pub mod healthy;
 pub mod histories;
 pub mod history;
 pub mod index;

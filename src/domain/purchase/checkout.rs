@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::code_sale::CodeSale;
 use super::item::Item;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
@@ -100,6 +101,13 @@ pub enum ShopEvent {
         /// What the shop may call it in a refund.
         references: Vec<String>,
     },
+    /// Data was paid for by somebody of whom nothing but the mail address is known.
+    SoldByMail {
+        /// What, and by whom.
+        sale: CodeSale,
+        /// What the shop may call it in a refund.
+        references: Vec<String>,
+    },
     /// It was paid back, or is disputed.
     Refunded {
         /// What the shop calls what was paid.
@@ -151,6 +159,12 @@ pub trait Checkout: Send + Sync + 'static {
         body: bytes::Bytes,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<ShopEvent>, ReportError>>;
+}
+
+/// A shop for coins, which only reports.
+pub trait CoinShop: Send + Sync + 'static {
+    /// Checks a report and reads what was paid, if it is about that.
+    fn read_report(&self, signature: &str, body: &[u8]) -> Result<Option<CodeSale>, ReportError>;
 }
 
 /// The customer that a network is.

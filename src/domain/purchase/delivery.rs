@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use super::code_sale::{ChooseSecret, CodeSale, MailCode};
 use super::item::Item;
 use crate::domain::balance::Market;
 use crate::domain::contract::Ledger;
-use crate::domain::contract::codes::RedeemOutcome;
+use crate::domain::contract::codes::{CodeRefusal, DEFAULT_DURATION, NewCodes, RedeemOutcome};
 use crate::domain::contract::grants::{GrantOnce, GrantOutcome};
 use crate::domain::error::DomainError;
 use crate::domain::network::NETWORKS;
@@ -110,10 +111,40 @@ impl Delivery {
         })
     }
 
+    /// Makes the code of a purchase and sends it, once.
+    pub(super) async fn sell(&self, sale: &CodeSale) -> Result<(), DomainError> {
+        let Some(secret) = self.service.run(&ChooseSecret(&sale.key)).await? else { return Ok(()) };
+        let new = NewCodes {
+            count: 1,
+            bytes: sale.item.bytes(self.service.config()).saturating_mul(i64::from(sale.quantity)),
+            net_revenue: sale.revenue,
+            duration: DEFAULT_DURATION,
+            purchase_event_id: Some(sale.key.clone()),
+            purchase_record: String::new(),
+            // The shop knows it; the store shows no address.
+            purchase_email: String::new(),
+        };
+        match self.ledger.create_code(new, secret).await? {
+            Ok(_) | Err(CodeRefusal::EventTaken) => {}
+            Err(refusal) => {
+                tracing::error!(purchase = sale.key, %refusal, "what was paid for cannot be given");
+                return Ok(());
+            }
+        }
+        // Asked only now: a refund that came in meanwhile has found nothing to take back.
+        if self.service.read(&IsPaidBack(&sale.key))? {
+            tracing::info!(purchase = sale.key, "a purchase was reported that is paid back");
+            self.ledger.cancel_code_of(sale.key.clone()).await?;
+            return Ok(());
+        }
+        self.service.run(&MailCode(sale)).await
+    }
+
     /// Ends what a purchase gave, or will give; a second time changes nothing.
     pub(super) async fn take_back(&self, key: String) -> Result<(), DomainError> {
         self.service.run(&NotePaidBack(&key)).await?;
-        self.ledger.revoke(key).await?;
+        self.ledger.revoke(key.clone()).await?;
+        self.ledger.cancel_code_of(key).await?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! paid, and tries again after a crash.
 
 pub mod checkout;
+pub mod code_sale;
 pub mod delivery;
 pub mod item;
 pub mod order;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkout::{
-    Checkout, CheckoutError, FindPurchases, Intents, PutCustomer, PutReferences, ReadCustomer, ReportError, ShopEvent,
+    Checkout, CheckoutError, CoinShop, FindPurchases, Intents, PutCustomer, PutReferences, ReadCustomer, ReportError,
+    ShopEvent,
 };
+use super::code_sale::CodeSale;
 use super::delivery::{Delivery, Given, Purchase, Redeemed};
 use super::item::Item;
 use super::order::{MarkGranted, Order, OrderStatus, PaidOrders, PayOrder, PayRefusal, ReadOrder};
@@ -37,6 +39,8 @@ pub struct Companies {
     pub play: Option<Arc<dyn PlayStore>>,
     /// The App Store.
     pub apple: Option<Arc<dyn AppStore>>,
+    /// Takes coins.
+    pub coins: Option<Arc<dyn CoinShop>>,
 }
 
 /// Sells.
@@ -173,6 +177,10 @@ impl Shop {
                 };
                 self.delivery.give(purchase).await?;
             }
+            ShopEvent::SoldByMail { sale, references } => {
+                self.service.run(&PutReferences { key: &sale.key, references: &references }).await?;
+                self.delivery.sell(&CodeSale { revenue: net(sale.revenue), ..sale }).await?;
+            }
             ShopEvent::Refunded { references } => {
                 let keys = self.service.read(&FindPurchases(&references))?;
                 if keys.is_empty() {
@@ -184,6 +192,24 @@ impl Shop {
             }
         }
         Ok(())
+    }
+
+    /// Takes a report of the shop for coins; `None` when there is none.
+    pub async fn take_coin_report(
+        &self,
+        signature: &str,
+        body: &[u8],
+    ) -> Result<Option<Result<(), ReportError>>, DomainError> {
+        let Some(coins) = &self.companies.coins else { return Ok(None) };
+        match coins.read_report(signature, body) {
+            Ok(Some(sale)) => self.delivery.sell(&sale).await?,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a report of the shop for coins was refused");
+                return Ok(Some(Err(error)));
+            }
+        }
+        Ok(Some(Ok(())))
     }
 
     /// Takes payments on Solana. What belongs to nothing is skipped.
@@ -239,6 +265,45 @@ impl Shop {
             return Err(ReceiptError::Unreachable);
         }
         Ok(status)
+    }
+
+    /// Takes a push of Google Play; `None` when none are taken. What it says is looked up before it is believed.
+    pub async fn take_play_push(
+        &self,
+        (authorization, body): (String, bytes::Bytes),
+    ) -> Result<Option<Result<(), ReportError>>, DomainError> {
+        let Some(play) = self.companies.play.as_ref().filter(|play| play.takes_pushes()) else { return Ok(None) };
+        let push = match play.read_push(authorization, body).await {
+            Ok(Some(push)) => push,
+            Ok(None) => return Ok(Some(Ok(()))),
+            Err(error) => {
+                tracing::warn!(%error, "a push of Google Play was refused");
+                return Ok(Some(Err(error)));
+            }
+        };
+        let receipt = match play.look_up(push.token.clone()).await {
+            Ok(receipt) => receipt,
+            // Nothing that sending it again would change.
+            Err(StoreError::Invalid) => return Ok(Some(Ok(()))),
+            Err(StoreError::Unreachable) => return Ok(Some(Err(ReportError::Unreachable))),
+        };
+        match receipt.state {
+            ReceiptState::Active => {
+                let Some(network_id) = self.owner(&receipt, None).await? else {
+                    tracing::warn!(purchase = receipt.key, "Google Play reported a purchase of nobody known here");
+                    return Ok(Some(Ok(())));
+                };
+                self.give_receipt(network_id, &receipt, Market::Google).await?;
+                if play.acknowledge(receipt.item, push.token).await.is_err() {
+                    return Ok(Some(Err(ReportError::Unreachable)));
+                }
+            }
+            ReceiptState::Revoked | ReceiptState::Over if push.is_revocation => {
+                self.delivery.take_back(receipt.key).await?;
+            }
+            ReceiptState::Pending | ReceiptState::Over | ReceiptState::Revoked => {}
+        }
+        Ok(Some(Ok(())))
     }
 
     /// Takes the receipt of one of Apple's phones.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::checkout::ReportError;
 use super::item::Item;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
@@ -94,6 +95,25 @@ pub trait PlayStore: Send + Sync + 'static {
 
     /// Whether a purchase is of this app, as far as the phone says.
     fn is_ours(&self, package: &str, product: &str) -> bool;
+
+    /// Whether the store pushes what happens to purchases.
+    fn takes_pushes(&self) -> bool;
+
+    /// Checks a push and reads which purchase it is about, if it is about one.
+    fn read_push(
+        &self,
+        authorization: String,
+        body: bytes::Bytes,
+    ) -> BoxFuture<'_, Result<Option<PlayPush>, ReportError>>;
+}
+
+/// What Google Play pushes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayPush {
+    /// The purchase.
+    pub token: String,
+    /// It was taken back from its buyer.
+    pub is_revocation: bool,
 }
 
 /// The store of Apple's phones, whose receipts prove themselves.

@@ -70,6 +70,13 @@ pub struct AccountWallet {
 }
 json_record!(AccountWallet, 1);
 
+impl AccountWallet {
+    fn external(chain: Chain, address: String, create_time: Timestamp) -> Self {
+        let (wallet_type, blockchain) = (WalletType::External, chain.name().to_owned());
+        Self { wallet_type, custody_id: None, blockchain, address, active: true, create_time, has_seeker_token: false }
+    }
+}
+
 /// Why a wallet was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddRefusal {
@@ -113,17 +120,22 @@ impl Operation for AddWallet {
         let Some(address) = address::check(&tx.config.wallet, chain, &self.address) else {
             return Ok(Err(AddRefusal::Address));
         };
-        let new = AccountWallet {
-            wallet_type: WalletType::External,
-            custody_id: None,
-            blockchain: chain.name().into(),
-            address,
-            active: true,
-            create_time: tx.now,
-            has_seeker_token: false,
-        };
+        let new = AccountWallet::external(chain, address, tx.now);
         add(tx, self.network_id, new)
     }
+}
+
+/// Names an address that its owner has proven to be theirs, in its one form.
+pub fn add_own_wallet(
+    tx: &mut Tx<'_>,
+    network_id: NetworkId,
+    chain: Chain,
+    address: String,
+) -> Result<(), DomainError> {
+    let new = AccountWallet::external(chain, address, tx.now);
+    // The wallet signs in, whether or not there is room to name it.
+    let _ = add(tx, network_id, new)?;
+    Ok(())
 }
 
 /// Names the custody wallet of a network's user. One that was removed is active again.

@@ -115,6 +115,14 @@ fn bittensor(address: &str) -> Option<Vec<u8>> {
     (hash[..2] == *checksum).then(|| body[prefix_bytes..].to_vec())
 }
 
+/// Whether an address is of Bittensor's form and begins with this prefix of one byte.
+pub fn has_bittensor_prefix(address: &str, prefix: u8) -> bool {
+    let is_short = address.len() <= MAX_ADDRESS_BYTES;
+    is_short
+        && bittensor(address).is_some()
+        && bs58::decode(address).into_vec().is_ok_and(|bytes| bytes.first() == Some(&prefix))
+}
+
 /// A name-based id (RFC 9562, version 5): the same name always gives the same one.
 pub fn named_uuid(name: &str) -> String {
     // A random id that stands for this server's kind of ledger.

@@ -3,7 +3,7 @@
 //! ```text
 //! INITIALIZE: COMPLETE
 //! TRANSFER:   PENDING ──confirm──► COMPLETE          to a wallet of this server
-//!                │    └──confirm──► QUEUED ──sent──► COMPLETE      to a chain
+//!                │    └──confirm──► QUEUED ──sent──► COMPLETE      to a chain, by the operator or a company
 //!                │                    └──reject──► FAILED
 //!                ├──cancel──► CANCELLED
 //!                └──15 min──► EXPIRED
@@ -119,12 +119,6 @@ pub struct Challenge {
     /// The transaction on the chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tx_hash: Option<String>,
-    /// The payment that the company which sends it reported back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payment_record: Option<String>,
-    /// How often sending it was begun anew.
-    #[serde(default)]
-    pub attempt: u32,
 }
 json_record!(Challenge, 1);
 
@@ -201,8 +195,6 @@ pub fn issue(
         expire_time: tx.now + LIFETIME,
         token_hash: hash(&user_token),
         tx_hash: None,
-        payment_record: None,
-        attempt: 0,
     };
     tx.put(&CHALLENGES, &challenge_id, &challenge)?;
     if kind == ChallengeKind::Transfer {

@@ -27,6 +27,40 @@ pub trait Custody: Send + Sync + 'static {
 
     /// Whether an address of the server's own ledger leads to a wallet. Companies know none.
     fn has_ledger_address(&self, address: &str) -> Result<bool, DomainError>;
+
+    /// Takes a report of the company that keeps the wallets.
+    fn take_report(&self, report: KeeperReport) -> BoxFuture<'_, Result<(), KeeperReportError>>;
+}
+
+/// What the company that keeps the wallets reports.
+#[derive(Clone, Debug)]
+pub struct KeeperReport {
+    /// Names the key that it is signed with.
+    pub key_id: String,
+    /// The signature, as it came.
+    pub signature: String,
+    /// The report itself, as it came.
+    pub body: bytes::Bytes,
+}
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperReportError {
+    /// The server keeps the wallets itself.
+    #[error("No such route.")]
+    NoKeeper,
+    /// Not from the company.
+    #[error("Bad signature.")]
+    Signature,
+    /// From the company, but not to be understood, or not true.
+    #[error("The report cannot be used.")]
+    Malformed,
+    /// The company could not be asked about it; it shall send it again.
+    #[error("Try again.")]
+    Unreachable,
+    /// The server itself.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
 }
 
 /// Why the keeper of the wallet could not be asked.

@@ -1,44 +1,27 @@
 //! The wallet that the server keeps in its own ledger: the default, which needs no outside account.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 
 use super::account_wallet;
 use super::address::{self, Chain, named_uuid};
 use super::challenge::{
     CHALLENGES, ChallengeKind, ChallengeStatus, Issued, NewChallenge, OPEN_TRANSFERS, expire_due, issue,
 };
-use super::custody::{Custody, CustodyError, NoChallenge, TransferRefusal, TransferRequest, WalletView, is_payable};
+use super::custody::{
+    Custody, CustodyError, KeeperReport, KeeperReportError, NoChallenge, TransferRefusal, TransferRequest, WalletView,
+    is_payable,
+};
 use super::journal::{self, LEDGER_WALLETS, WalletOwner};
+use super::transfer_limit::CountTransfer;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::service::Service;
-use crate::ids::{NetworkId, WalletId};
-use crate::json_record;
-use crate::store::table::Table;
-use crate::time::Timestamp;
-
-/// The transfers that a network began in the last hour.
-pub const TRANSFER_CALLS: Table<NetworkId, TransferCalls> = Table::new(258, "transfer_calls");
+use crate::ids::WalletId;
 
 /// Transfers of a wallet that may wait at once.
 pub const MAX_OPEN_TRANSFERS: usize = 5;
-
-/// Transfers that a network may begin in an hour.
-pub const MAX_CALLS_PER_HOUR: usize = 10;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// When a network began its last transfers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferCalls {
-    /// Oldest first.
-    pub times: Vec<Timestamp>,
-}
-json_record!(TransferCalls, 1);
 
 /// Wallets in the server's ledger.
 pub struct LedgerCustody {
@@ -74,6 +57,10 @@ impl Custody for LedgerCustody {
             Some(wallet_id) => self.service.read(&WalletExists(wallet_id)),
             None => Ok(false),
         }
+    }
+
+    fn take_report(&self, _: KeeperReport) -> BoxFuture<'_, Result<(), KeeperReportError>> {
+        Box::pin(async { Err(KeeperReportError::NoKeeper) })
     }
 }
 
@@ -170,7 +157,9 @@ impl Operation for TransferOut {
             return Ok(Err(TransferRefusal::Address));
         };
         expire_due(tx, wallet_id)?;
-        if tx.scan(&OPEN_TRANSFERS, &wallet_id)?.len() >= MAX_OPEN_TRANSFERS || !count_call(tx, &self.owner)? {
+        if tx.scan(&OPEN_TRANSFERS, &wallet_id)?.len() >= MAX_OPEN_TRANSFERS
+            || !(CountTransfer { network_id: self.owner.network_id }).apply(tx)?
+        {
             return Ok(Err(TransferRefusal::TooMany));
         }
         if !journal::hold(tx, wallet_id, *amount)? {
@@ -190,17 +179,4 @@ fn destination(tx: &mut Tx<'_>, address: &str, own: WalletId) -> Result<Option<S
     }
     let settings = &tx.config.wallet;
     Ok(Chain::parse(&settings.chain).and_then(|chain| address::check(settings, chain, address)))
-}
-
-/// Counts a transfer against the hour; false when there were enough.
-fn count_call(tx: &mut Tx<'_>, owner: &WalletOwner) -> Result<bool, DomainError> {
-    let mut calls = tx.get(&TRANSFER_CALLS, &owner.network_id)?.unwrap_or_default();
-    let now = tx.now;
-    calls.times.retain(|time| now.since(*time) < HOUR);
-    if calls.times.len() >= MAX_CALLS_PER_HOUR {
-        return Ok(false);
-    }
-    calls.times.push(now);
-    tx.put(&TRANSFER_CALLS, &owner.network_id, &calls)?;
-    Ok(true)
 }

@@ -12,7 +12,11 @@ mod curve;
 pub mod custody;
 pub mod jobs;
 pub mod journal;
+pub mod keeper;
 pub mod local;
 pub mod operator;
+pub mod seeker;
+pub mod sending;
 #[cfg(test)]
 mod tests;
+pub mod transfer_limit;

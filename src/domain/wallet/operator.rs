@@ -2,10 +2,11 @@
 
 use super::challenge::{CHALLENGES, Challenge, ChallengeStatus, Hold, QUEUED_TRANSFERS, end};
 use super::journal::{self, Account, Reason};
+use super::sending::SENDINGS;
 use crate::domain::device::cut;
 use crate::domain::error::DomainError;
 use crate::domain::operation::{Operation, Tx};
-use crate::ids::{ChallengeId, NetworkId, WalletId};
+use crate::ids::{ChallengeId, NetworkId, RecordId, WalletId};
 
 /// Longest memo or transaction hash; longer text is cut.
 const MAX_TEXT_BYTES: usize = 256;
@@ -72,6 +73,7 @@ impl Operation for MarkSent {
             if !end(tx, self.id, challenge, outcome)? {
                 return Err(DomainError::BadRequest("The amount of the transfer cannot be spent.".into()));
             }
+            tx.delete(&SENDINGS, &sending_id(self.id))?;
             return Ok(ChallengeStatus::Complete);
         }
         Ok(challenge.status)
@@ -82,6 +84,8 @@ impl Operation for MarkSent {
 pub struct RejectTransfer {
     /// Which.
     pub id: ChallengeId,
+    /// Whether to refuse one, too, that may have been sent.
+    pub is_forced: bool,
 }
 
 impl Operation for RejectTransfer {
@@ -91,11 +95,23 @@ impl Operation for RejectTransfer {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<ChallengeStatus, DomainError> {
         let challenge = queued(tx, self.id)?;
         if challenge.status == ChallengeStatus::Queued {
+            let sending = tx.get(&SENDINGS, &sending_id(self.id))?;
+            if !self.is_forced && sending.is_some_and(|sending| !sending.has_failed) {
+                return Err(DomainError::BadRequest(
+                    "The transfer is being sent; refuse it by force when it is certain that nothing left.".into(),
+                ));
+            }
             end(tx, self.id, challenge, (ChallengeStatus::Failed, Hold::Release))?;
+            tx.delete(&SENDINGS, &sending_id(self.id))?;
             return Ok(ChallengeStatus::Failed);
         }
         Ok(challenge.status)
     }
+}
+
+/// The name under which a transfer is on its way.
+pub fn sending_id(id: ChallengeId) -> RecordId {
+    RecordId::new(*id.as_bytes())
 }
 
 /// A transfer that is or was queued.

@@ -12,8 +12,9 @@ use super::challenge::{
 use super::confirm::{Cancel, Confirm};
 use super::custody::{TransferRefusal, TransferRequest};
 use super::journal::{self, Account, LEDGER_WALLETS, POSTINGS, WALLET_POSTINGS, WalletOwner};
-use super::local::{InitWallet, MAX_CALLS_PER_HOUR, MAX_OPEN_TRANSFERS, ReadWallet, TransferOut};
+use super::local::{InitWallet, MAX_OPEN_TRANSFERS, ReadWallet, TransferOut};
 use super::operator::{CreditWallet, ListQueued, MarkSent, RejectTransfer};
+use super::transfer_limit::MAX_CALLS_PER_HOUR;
 use crate::config::store::Store as StoreSettings;
 use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, NetworkRecord};
@@ -319,7 +320,7 @@ async fn take(books: Books, model: &mut Model, step: &Step) -> Books {
             let transfer = &mut model.transfers[at];
             let found = match is_sent {
                 true => books.service.run(&MarkSent { id: transfer.id, tx_hash: "hash".into() }).await,
-                false => books.service.run(&RejectTransfer { id: transfer.id }).await,
+                false => books.service.run(&RejectTransfer { id: transfer.id, is_forced: false }).await,
             };
             let expected = match transfer.status {
                 ChallengeStatus::Queued if is_sent => {
@@ -413,7 +414,7 @@ async fn the_tables_do_not_grow_for_ever() {
     let id: ChallengeId = issued.challenge_id.parse().unwrap();
     domain.run(&Confirm { network_id: None, id, user_token: issued.user_token }).await.unwrap().unwrap();
     assert_eq!(domain.service.read(&ListQueued).unwrap().len(), 1);
-    domain.run(&RejectTransfer { id }).await.unwrap();
+    domain.run(&RejectTransfer { id, is_forced: false }).await.unwrap();
     domain.clock.advance(Duration::from_secs(31 * 86_400));
     assert_eq!(super::jobs::meet_deadlines(&domain.service).await.unwrap(), 1);
     assert_eq!(count(), 1);

@@ -25,6 +25,7 @@ use crate::wire::messages::ProvideMode;
 
 pub mod balance;
 pub mod balance_code;
+pub mod certificate;
 pub mod client;
 pub mod contract;
 pub mod network;
@@ -33,6 +34,7 @@ pub mod provider;
 pub mod session;
 pub mod stats;
 pub mod status;
+pub mod token;
 pub mod wallet;
 
 /// Largest body of a command.
@@ -60,6 +62,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(network::routes())
         .merge(client::routes())
         .merge(session::routes())
+        .merge(certificate::routes())
         .merge(balance::routes())
         .merge(balance_code::routes())
         .merge(payout::routes())
@@ -67,6 +70,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(provider::routes())
         .merge(stats::routes())
         .merge(wallet::routes())
+        .merge(token::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn(|request: Request, next: Next| layers::catch_panic(next.run(request))))

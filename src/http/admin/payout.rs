@@ -1,5 +1,5 @@
-//! Payouts: gather what networks have earned into payments, and note how each is made. The money itself moves by other
-//! means.
+//! Payouts: gather what networks have earned into payments, and note how those are made that the server does not make
+//! itself.
 
 use axum::Router;
 use clap::{Args, ValueEnum};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Command, PAGE_MAX, find_network, not_found, route};
 use crate::domain::contract::payout::{
-    ListPayments as List, Payment, PaymentRecord, PaymentRefusal, PaymentState, PayoutRun,
+    ListPayments as List, Payer, Payment, PaymentRecord, PaymentRefusal, PaymentState, PayoutRun,
 };
 use crate::http::error::ApiError;
 use crate::http::state::ApiState;
@@ -224,6 +224,7 @@ impl Command for RecordPayment {
             token_type: self.token,
             wallet_address: self.address,
             blockchain: self.chain,
+            payer: Payer::Operator,
         };
         moved(self.payment_id, State::Recorded, state.ledger.record_payment(self.payment_id, record).await?)
     }
@@ -253,6 +254,10 @@ impl Command for CompletePayment {
 pub struct CancelPayment {
     /// The payment
     pub payment_id: RecordId,
+    /// Also one that the server is making, and may have made already
+    #[arg(long)]
+    #[serde(default)]
+    pub force: bool,
 }
 
 impl Command for CancelPayment {
@@ -260,6 +265,10 @@ impl Command for CancelPayment {
     type Answer = MovedPayment;
 
     async fn run(self, state: &ApiState) -> Result<MovedPayment, ApiError> {
-        moved(self.payment_id, State::Cancelled, state.ledger.cancel_payment(self.payment_id).await?)
+        let given_up = match self.force {
+            true => state.ledger.return_payment(self.payment_id).await?,
+            false => state.ledger.cancel_payment(self.payment_id).await?,
+        };
+        moved(self.payment_id, State::Cancelled, given_up)
     }
 }

@@ -92,6 +92,72 @@ async fn sessions_are_listed_and_revoked() {
 }
 
 #[tokio::test]
+async fn certificates_are_handed_out_listed_and_revoked() {
+    let api = api();
+    let network = json!({"network": api.user.network_id.to_string()});
+    let issued = api.post("/certificates/issue", network.clone()).await.expect(200);
+    assert_eq!((&issued["source_id"], issued["pkcs12"].as_str().is_some()), (&json!("main"), true));
+    let listed = api.post("/certificates/list", network.clone()).await.expect(200);
+    assert_eq!(listed["certificates"][0]["client_id"], issued["client_id"]);
+    assert_eq!(listed["certificates"][0]["is_current"], true);
+    api.effects.take();
+    assert_eq!(api.post("/certificates/revoke", network.clone()).await.expect(200)["source_id"], "main");
+    let client = issued["client_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(api.effects.take(), [Effect::ProofEnded(client)]);
+    let again = api.post("/certificates/revoke", network).await.expect(404);
+    assert!(again["error"]["message"].as_str().unwrap().contains("certificates list"));
+}
+
+#[tokio::test]
+async fn no_certificate_is_made_where_its_client_has_no_room() {
+    let mut config = TestApi::config();
+    config.limits.clients_per_network = 1;
+    let api = TestApi::with_config(config).with_router(router);
+    let network = json!({"network": api.user.network_id.to_string()});
+    let refused = api.post("/certificates/issue", network).await.expect(409);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("limits.clients_per_network"));
+}
+
+#[tokio::test]
+async fn the_name_of_a_source_is_taken_once() {
+    let api = api();
+    let add = |name: &str| api.post("/certificates/add-source", json!({"source_id": name}));
+    assert_eq!(add("second").await.expect(200)["source_id"], "second");
+    let refused = add("second").await.expect(400);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("code 99"));
+    add("two words").await.expect(400);
+    add("third").await.expect(200);
+    let page = api.post("/certificates/sources", json!({"limit": 1})).await.expect(200);
+    assert_eq!((&page["sources"][0]["source_id"], &page["next"]), (&json!("second"), &json!("second")));
+    let rest = api.post("/certificates/sources", json!({"limit": 9, "after": "second"})).await.expect(200);
+    assert_eq!((&rest["sources"][0]["source_id"], rest.get("next")), (&json!("third"), None));
+    assert_eq!(rest["sources"][0]["is_current"], false);
+}
+
+#[tokio::test]
+async fn tokens_of_devices_are_listed_and_revoked() {
+    let mut config = TestApi::config();
+    config.auth.verify = crate::config::auth::Verify::Auto;
+    let api = TestApi::with_config(config);
+    let new = json!({"user_name": "Ada", "user_auth": "ada@hill.example", "password": "correct horse",
+                     "network_name": "hilltop", "terms": true});
+    api.post("/auth/network-create", new).await.expect(200);
+    let login = json!({"email": "ada@hill.example", "password": "correct horse", "device_id": "phone"});
+    let token = api.post("/api/login", login).await.expect(200)["token"].as_str().unwrap().to_owned();
+    let commands = router(api.state.clone());
+    let network = json!({"network": "hilltop"});
+    let listed = api.post("/tokens/list", network.clone()).to(commands.clone()).await.expect(200);
+    assert_eq!((&listed["tokens"][0]["device"], &listed["tokens"][0]["app_name"]), (&json!(1), &json!("phone")));
+    let revoke = json!({"network": "hilltop", "device": 1});
+    api.post("/tokens/revoke", revoke.clone()).to(commands.clone()).await.expect(200);
+    api.get("/api/user").token(&token).await.expect(401);
+    let listed = api.post("/tokens/list", network).to(commands.clone()).await.expect(200);
+    assert_eq!(listed["tokens"][0].get("token_time"), None);
+    let again = api.post("/tokens/revoke", revoke).to(commands).await.expect(404);
+    assert!(again["error"]["message"].as_str().unwrap().contains("tokens list"));
+}
+
+#[tokio::test]
 async fn a_granted_balance_can_be_spent_until_it_is_clawed_back() {
     let api = api();
     let network = api.user.network_id.to_string();

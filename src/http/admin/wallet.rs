@@ -139,6 +139,10 @@ impl Command for SentTransfer {
 pub struct RejectTransfer {
     /// Id of the transfer
     pub challenge: ChallengeId,
+    /// Also one that a company may have sent already
+    #[arg(long)]
+    #[serde(default)]
+    pub force: bool,
 }
 
 impl Command for RejectTransfer {
@@ -146,7 +150,7 @@ impl Command for RejectTransfer {
     type Answer = TransferState;
 
     async fn run(self, state: &ApiState) -> Result<TransferState, ApiError> {
-        let status = state.service.run(&GiveBack { id: self.challenge }).await?;
+        let status = state.service.run(&GiveBack { id: self.challenge, is_forced: self.force }).await?;
         Ok(TransferState { challenge_id: self.challenge, status })
     }
 }

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::domain::contract::codes::{BalanceCode, RedeemOutcome};
 use crate::http::error::{ApiResult, ErrorMessage};
-use crate::http::extract::{Body, Session};
+use crate::http::extract::{ApiOrigin, Body, Session};
 use crate::http::state::ApiState;
 use crate::ids::{BalanceId, RecordId};
 use crate::time::Timestamp;
@@ -67,12 +67,15 @@ struct CodeBalance {
 )]
 async fn check_balance_code(
     State(state): State<ApiState>,
-    _caller: Session,
+    Session(caller): Session,
+    ApiOrigin(origin): ApiOrigin,
     Body(args): Body<CodeArgs>,
 ) -> ApiResult<CheckResult> {
+    let attempt = state.accounts.guess_balance_code(&origin, &caller)?;
     let Some(code) = state.ledger.check_code(&args.secret).await? else {
         return Ok(Json(CheckResult { error: Some(UNKNOWN.into()), ..CheckResult::default() }));
     };
+    attempt.withdraw();
     let BalanceCode { start_time, end_time, bytes, .. } = code;
     let balance = Some(CodeBalance { start_time, end_time, balance_byte_count: bytes });
     Ok(Json(CheckResult { balance, ..CheckResult::default() }))
@@ -116,9 +119,15 @@ struct RedeemedBalance {
 async fn redeem_balance_code(
     State(state): State<ApiState>,
     Session(caller): Session,
+    ApiOrigin(origin): ApiOrigin,
     Body(args): Body<CodeArgs>,
 ) -> ApiResult<RedeemResult> {
-    Ok(Json(state.ledger.redeem_code(caller.network_id, &args.secret).await?.into()))
+    let attempt = state.accounts.guess_balance_code(&origin, &caller)?;
+    let outcome = state.ledger.redeem_code(caller.network_id, &args.secret).await?;
+    if outcome != RedeemOutcome::Unknown {
+        attempt.withdraw();
+    }
+    Ok(Json(outcome.into()))
 }
 
 impl From<RedeemOutcome> for RedeemResult {

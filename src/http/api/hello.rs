@@ -20,11 +20,7 @@ const UDP_LISTENERS: HeaderName = HeaderName::from_static("x-ur-connect-udp-list
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(hello))
-        .routes(routes!(status))
-        .routes(routes!(my_ip_info))
-        .route("/", axum::routing::get(root))
+    OpenApiRouter::default().routes(routes!(hello)).routes(routes!(status)).routes(routes!(my_ip_info))
 }
 
 /// How the server sees the caller.
@@ -189,8 +185,8 @@ async fn my_ip_info(State(state): State<ApiState>, ClientAddress(address): Clien
     Ok(Json(MyIpInfoResult { info, connected_to_network: state.presence.is_bucket_connected(address.ip()) }))
 }
 
-/// `GET /` without an upgrade; the relay takes those with one before they come here.
-async fn root() -> Response {
+/// `GET /` without an upgrade; the relay takes those with one before they come here, and the portal those of browsers.
+pub fn root() -> Response {
     let refusal = ApiError::bad_request("This address speaks WebSocket. The API is described at /docs.");
     ([(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))], refusal).into_response()
 }

@@ -23,7 +23,9 @@ pub mod provider;
 pub mod purchase;
 pub mod ranking;
 pub mod reliability;
+pub mod routing_proof;
 pub mod stats;
+pub mod subnet;
 pub mod subscription;
 pub mod user;
 pub mod wallet;
@@ -51,4 +53,6 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(wallet::routes())
         .merge(account_wallet::routes())
         .merge(purchase::routes())
+        .merge(subnet::routes())
+        .merge(routing_proof::routes())
 }

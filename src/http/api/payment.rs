@@ -173,6 +173,7 @@ mod tests {
             token_type: "USDC".into(),
             wallet_address: "DgTYzxzYRpkGQ8e3Un71GoQf494VLDBnyqXNXB38MP73".into(),
             blockchain: "SOL".into(),
+            ..PaymentRecord::default()
         };
         api.state.ledger.record_payment(payment, record.clone()).await.unwrap().unwrap();
         payments().await.golden(200, "recorded");

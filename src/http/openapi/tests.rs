@@ -7,7 +7,7 @@ use super::*;
 use crate::http::testing::TestApi;
 
 pub(super) fn document() -> OpenApi {
-    complete(crate::http::api::routes().into_openapi())
+    complete(crate::http::routes().into_openapi())
 }
 
 #[tokio::test]
@@ -175,8 +175,8 @@ async fn no_route_takes_ill_formed_bodies() {
     let cases = [("{\"a\":", 400), ("[]", 400), ("\"text\"", 400), ("nonsense", 400), (huge.as_str(), 413)];
     for (method, path, operation) in each_operation(&document()) {
         let Some(RefOr::T(body)) = &operation.request_body else { continue };
-        // A log is any bytes.
-        if !body.content.contains_key("application/json") {
+        // A log is any bytes, and to the client API a body that is none has no fields.
+        if !body.content.contains_key("application/json") || crate::http::app_api::is_path(path) {
             continue;
         }
         let method: Method = method.parse().unwrap();

@@ -14,7 +14,8 @@ pub fn check(surface: &str, case: &str, asked: &Value, status: u16, body: &Value
     let path = path.split('?').next().unwrap_or_default();
     let part = |part: &str| if is_id(part) { "id".to_owned() } else { part.to_owned() };
     let route = path.trim_matches('/').split('/').map(part).collect::<Vec<_>>().join("-");
-    let file = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", surface, &route].iter().collect::<PathBuf>();
+    let route = if route.is_empty() { "root" } else { &route };
+    let file = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", surface, route].iter().collect::<PathBuf>();
     let file = file.join(format!("{case}.json"));
     let mut exchange = json!({"request": asked, "status": status, "body": body});
     Neutral::default().replace("", &mut exchange);
@@ -76,8 +77,11 @@ impl Neutral {
     }
 }
 
-/// `user` or `client` for a signed token.
+/// `user` or `client` for a signed token, `device` for one of the client API.
 pub fn token_kind(text: &str) -> Option<&'static str> {
+    if text.len() == 68 && text.starts_with("app_") {
+        return Some("device");
+    }
     let payload = text.strip_prefix("eyJ")?.split('.').nth(1)?;
     let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     Some(if claims.get("client_id").is_some() { "client" } else { "user" })
@@ -117,6 +121,7 @@ fn is_secret(key: &str, text: &str) -> bool {
         "message_template" | "wallet_message" => text.starts_with("Sign in to URnetwork\n"),
         "wallet_signature" => text.len() == 88,
         "auth_jwt" => text.len() > 26,
+        "key" => text.starts_with("warren://"),
         "referral_code" => text.len() == 6,
         "network_name" | "associated_network_name" | "name" => is_made_up_name(text),
         _ => false,

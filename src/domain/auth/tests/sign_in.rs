@@ -200,7 +200,7 @@ async fn a_new_password_ends_all_that_the_old_one_gave() {
     assert_eq!(outcome, SetPasswordOutcome::Done);
     let effects = accounts.domain.take_effects();
     let notice = Message { to: EMAIL.into(), kind: MessageKind::PasswordChanged };
-    assert_eq!(effects, [Effect::Send(notice), Effect::CredentialsChanged(created.network_id)]);
+    assert_eq!(effects, [Effect::CredentialsChanged(created.network_id), Effect::Send(notice)]);
     assert!(!accounts.is_alive(&created.by_jwt) && !accounts.is_alive(&client));
     assert_eq!(accounts.login_with_code(&here(), &auth_code).await.unwrap(), None);
     assert_eq!(with_password(&accounts, PASSWORD).await, PasswordLoginOutcome::InvalidPassword);

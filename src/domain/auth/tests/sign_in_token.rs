@@ -260,3 +260,20 @@ async fn keys_that_cannot_be_had_are_no_fault_of_the_token() {
     accounts.advance(Duration::from_secs(3600));
     assert!(matches!(outcome().await, Err(DomainError::Unavailable)), "for a day");
 }
+
+#[tokio::test]
+async fn a_sign_up_that_arrives_twice_is_answered_as_the_first() {
+    let accounts = accounts();
+    let CreateNetworkOutcome::Created(first) = create(&accounts, "ada@hill.example", "hilltop-lab").await else {
+        panic!()
+    };
+    let CreateNetworkOutcome::Created(again) = create(&accounts, "ada@hill.example", "hilltop-lab").await else {
+        panic!()
+    };
+    assert_eq!((again.network_id, again.user_auth), (first.network_id, first.user_auth));
+    assert_eq!(accounts.caller(&again.by_jwt).user_id, first.user_id);
+    let taken = CreateNetworkOutcome::Refused(CreateRefusal::NameTaken);
+    assert_eq!(create(&accounts, "bob@hill.example", "hilltop-lab").await, taken);
+    accounts.advance(Duration::from_secs(601));
+    assert_eq!(create(&accounts, "ada@hill.example", "hilltop-lab").await, taken, "much later");
+}

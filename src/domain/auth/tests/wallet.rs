@@ -7,6 +7,7 @@ use crate::domain::auth::outside::OutsideProof;
 use crate::domain::auth::testing::*;
 use crate::domain::auth::wallet::{Challenge, WalletProof};
 use crate::domain::error::DomainError;
+use crate::domain::wallet::account_wallet::{ListWallets, ReadPayoutWallet};
 
 fn accounts() -> TestAccounts {
     TestAccounts::with(|config| config.auth.wallet_sign_in = true)
@@ -185,4 +186,28 @@ fn nonces_are_26_letters_and_never_the_same() {
     assert_eq!(one.len(), 26);
     assert!(one.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()));
     assert_ne!(one, another);
+}
+
+#[tokio::test]
+async fn a_sign_up_that_arrives_twice_is_answered_as_the_first_and_makes_a_wallet_to_be_paid_at() {
+    let accounts = accounts();
+    let wallet = TestWallet::new(1);
+    let signed = wallet.sign(&challenge(&accounts));
+    let CreateNetworkOutcome::Created(first) = create(&accounts, &signed, "wallet-lab").await else { panic!() };
+    let CreateNetworkOutcome::Created(again) = create(&accounts, &signed, "Wallet Lab").await else { panic!() };
+    assert_eq!((again.network_id, again.user_id), (first.network_id, first.user_id));
+    assert_eq!(accounts.caller(&again.by_jwt).user_id, first.user_id);
+    let taken = CreateNetworkOutcome::Refused(CreateRefusal::NameTaken);
+    let other = TestWallet::new(2);
+    assert_eq!(create(&accounts, &other.sign(&challenge(&accounts)), "wallet-lab").await, taken, "somebody else's");
+    let forged = WalletProof { address: wallet.address.clone(), ..other.sign_text(&signed.message) };
+    assert_eq!(create(&accounts, &forged, "wallet-lab").await, taken);
+    assert_eq!(refusal(&accounts, &signed).await.0, 403, "it signs in no second time");
+    let listed = accounts.domain.run(&ListWallets { network_id: first.network_id }).await.unwrap();
+    let [(wallet_id, only)] = &listed[..] else { panic!("one wallet: {listed:?}") };
+    assert_eq!((only.blockchain.as_str(), &only.address), ("SOL", &wallet.address));
+    let payout = accounts.domain.run(&ReadPayoutWallet { network_id: first.network_id }).await.unwrap();
+    assert_eq!(payout, Some(*wallet_id));
+    accounts.advance(Duration::from_secs(601));
+    assert_eq!(create(&accounts, &wallet.sign(&challenge(&accounts)), "wallet-lab").await, taken, "much later");
 }

@@ -54,6 +54,8 @@ const INVALID_CREDENTIALS: &str = "Invalid login credentials.";
 const PASSWORD_TOO_SHORT: &str = "Password is too short.";
 
 #[cfg(test)]
+mod guessing_tests;
+#[cfg(test)]
 mod outside_tests;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use crate::domain::effect::{Effect, MessageKind};
 use crate::http::testing::{Answer, TestApi};
 use crate::time::DAY;
 
-const EMAIL: &str = "ada@hill.example";
-const PASSWORD: &str = "correct horse";
+pub(super) const EMAIL: &str = "ada@hill.example";
+pub(super) const PASSWORD: &str = "correct horse";
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn sign_up() -> Value {
@@ -21,11 +21,11 @@ fn sign_up() -> Value {
 
 /// The last code that was sent, of either kind.
 #[track_caller]
-fn sent_code(api: &TestApi) -> String {
+pub(super) fn sent_code(api: &TestApi) -> String {
     let mut codes = api.effects.take().into_iter().rev().filter_map(|effect| match effect {
         Effect::Send(message) => match message.kind {
             MessageKind::VerifyCode(code) | MessageKind::ResetCode(code) => Some(code),
-            MessageKind::PasswordChanged => None,
+            MessageKind::PasswordChanged | MessageKind::BalanceCode { .. } | MessageKind::Portal(_) => None,
         },
         _ => None,
     });
@@ -33,14 +33,14 @@ fn sent_code(api: &TestApi) -> String {
 }
 
 /// Ada has a network; her address waits for its code.
-async fn unverified() -> TestApi {
+pub(super) async fn unverified() -> TestApi {
     let api = TestApi::new();
     api.post("/auth/network-create", sign_up()).await.expect(200);
     api
 }
 
 /// Ada has a network, her address is proven, and she is logged in.
-async fn verified() -> (TestApi, String) {
+pub(super) async fn verified() -> (TestApi, String) {
     let api = unverified().await;
     let body = json!({"user_auth": EMAIL, "verify_code": sent_code(&api)});
     let body = api.post("/auth/verify", body).await.expect(200);

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DeviceResult, invalid_code};
+use super::{AssociationStatusResult, DeviceResult, invalid_code};
 use crate::domain::association::adopt::{AdoptRequest, ConfirmAdoptOutcome, LIFE};
 use crate::domain::association::code::Code;
 use crate::http::answer::Json;
@@ -69,41 +69,22 @@ pub struct AdoptStatusArgs {
     adopt_code: String,
 }
 
-/// How far an adoption is.
-#[derive(Default, Serialize, ToSchema)]
-pub struct AdoptStatusResult {
-    /// The device has not confirmed yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
-    pending: bool,
-    /// The network that added the code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    associated_network_name: Option<String>,
-    /// Why nothing can be said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorMessage>,
-}
-
 /// Tells who has added an adopt code, and whether the device has confirmed.
 #[utoipa::path(
     post,
     path = "/device/adopt-status",
     tag = "devices",
     request_body = AdoptStatusArgs,
-    responses((status = 200, body = AdoptStatusResult))
+    responses((status = 200, body = AssociationStatusResult))
 )]
 pub async fn adopt_status(
     State(state): State<ApiState>,
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<AdoptStatusArgs>,
-) -> ApiResult<AdoptStatusResult> {
+) -> ApiResult<AssociationStatusResult> {
     let code = Code::parse(&args.adopt_code)?;
-    Ok(Json(match state.accounts.adopt_status(&origin, &code).await? {
-        Some(status) => {
-            AdoptStatusResult { pending: status.is_pending, associated_network_name: status.network_name, error: None }
-        }
-        None => AdoptStatusResult { error: Some("Invalid adopt code.".into()), ..AdoptStatusResult::default() },
-    }))
+    let status = state.accounts.adopt_status(&origin, &code).await?;
+    Ok(Json(AssociationStatusResult::new(status, "Invalid adopt code.")))
 }
 
 /// An adopt code, its secret, and who has added it.

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::association::InvalidCode;
 use crate::domain::association::add::Added;
 use crate::domain::association::code::Code;
+use crate::domain::association::{InvalidCode, Status};
 use crate::domain::client::device_name::NameDevice;
 use crate::domain::provide::cap::{SetProvideCap, SetProvideCapOutcome};
 use crate::http::answer::Json;
@@ -46,6 +46,32 @@ pub fn routes() -> OpenApiRouter<ApiState> {
 
 fn invalid_code() -> ErrorMessage {
     ErrorMessage::from("Invalid code.")
+}
+
+/// How far a share or an adoption is.
+#[derive(Default, Serialize, ToSchema)]
+struct AssociationStatusResult {
+    /// Whoever made the code has not confirmed yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pending: bool,
+    /// The network that added the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associated_network_name: Option<String>,
+    /// Why nothing can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorMessage>,
+}
+
+impl AssociationStatusResult {
+    fn new(status: Option<Status>, unknown: &str) -> Self {
+        match status {
+            Some(Status { is_pending: pending, network_name: associated_network_name }) => {
+                Self { pending, associated_network_name, error: None }
+            }
+            None => Self { error: Some(unknown.into()), ..Self::default() },
+        }
+    }
 }
 
 /// Empty, or why nothing has changed.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::invalid_code;
+use super::{AssociationStatusResult, invalid_code};
 use crate::domain::association::code::Code;
 use crate::domain::association::share::{ConfirmShare, CreateShare, CreateShareOutcome};
 use crate::http::answer::Json;
@@ -66,21 +66,6 @@ pub struct ShareStatusArgs {
     share_code: String,
 }
 
-/// How far a share is.
-#[derive(Default, Serialize, ToSchema)]
-pub struct ShareStatusResult {
-    /// The source has not confirmed yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
-    pending: bool,
-    /// The network that added the code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    associated_network_name: Option<String>,
-    /// Why nothing can be said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorMessage>,
-}
-
 /// Tells who has added a share code, and whether that is confirmed.
 #[utoipa::path(
     post,
@@ -88,21 +73,17 @@ pub struct ShareStatusResult {
     tag = "devices",
     security(("bearer" = [])),
     request_body = ShareStatusArgs,
-    responses((status = 200, body = ShareStatusResult))
+    responses((status = 200, body = AssociationStatusResult))
 )]
 pub async fn share_status(
     State(state): State<ApiState>,
     _caller: Session,
     ApiOrigin(origin): ApiOrigin,
     Body(args): Body<ShareStatusArgs>,
-) -> ApiResult<ShareStatusResult> {
+) -> ApiResult<AssociationStatusResult> {
     let code = Code::parse(&args.share_code)?;
-    Ok(Json(match state.accounts.share_status(&origin, &code).await? {
-        Some(status) => {
-            ShareStatusResult { pending: status.is_pending, associated_network_name: status.network_name, error: None }
-        }
-        None => ShareStatusResult { error: Some("Invalid share code.".into()), ..ShareStatusResult::default() },
-    }))
+    let status = state.accounts.share_status(&origin, &code).await?;
+    Ok(Json(AssociationStatusResult::new(status, "Invalid share code.")))
 }
 
 /// A share code and its guest.

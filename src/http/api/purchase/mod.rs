@@ -24,6 +24,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 mod webhook;
+mod x402;
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
@@ -36,6 +37,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(verify_apple_transaction))
         .merge(order::routes())
         .merge(webhook::routes())
+        .merge(x402::routes())
 }
 
 /// Something to buy.

@@ -11,7 +11,7 @@ use crate::domain::wallet::operator::CreditWallet;
 use crate::http::testing::{Answer, START, TestApi};
 
 mod apple;
-mod company;
+mod coinbase;
 mod google;
 mod stripe;
 mod voucher;
@@ -220,9 +220,12 @@ async fn a_payment_on_solana_is_matched_by_its_reference_once() {
 #[tokio::test]
 async fn what_is_not_configured_is_not_there_and_phones_keep_their_proof() {
     let api = TestApi::new();
-    for path in ["/pay/stripe", "/pay/solana", "/apple/notification"] {
+    for path in ["/pay/stripe", "/pay/solana", "/pay/coinbase", "/pay/play", "/apple/notification"] {
         api.post(path, json!({})).await.golden(404, "not_configured");
     }
+    api.get("/x402/skus").await.golden(404, "not_enabled");
+    api.post("/x402/purchase", json!({})).token(&api.user_token).await.golden(404, "not_enabled");
+    api.post("/x402/purchase", json!({})).await.expect(401);
     let body = json!({"reference": REFERENCE, "plan": "monthly"});
     api.post("/solana/payment-intent", body).token(&api.user_token).await.golden(200, "not_configured");
     let play = |token: String| {

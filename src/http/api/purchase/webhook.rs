@@ -16,7 +16,12 @@ use crate::http::state::ApiState;
 
 /// The routes of this group.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(stripe)).routes(routes!(apple)).routes(routes!(solana))
+    OpenApiRouter::default()
+        .routes(routes!(stripe))
+        .routes(routes!(apple))
+        .routes(routes!(solana))
+        .routes(routes!(coinbase))
+        .routes(routes!(play))
 }
 
 fn not_configured() -> ApiError {
@@ -32,14 +37,37 @@ struct ReportResult {}
 async fn stripe(State(state): State<ApiState>, headers: HeaderMap, RawBody(body): RawBody) -> ApiResult<ReportResult> {
     let checkout = state.shop.checkout().ok_or_else(not_configured)?;
     let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let taken = state.shop.take_report(checkout, (signature.into(), body)).await?;
-    taken.map_err(|error| {
+    state.shop.take_report(checkout, (signature.into(), body)).await??;
+    Ok(Json(ReportResult {}))
+}
+
+impl From<ReportError> for ApiError {
+    fn from(error: ReportError) -> Self {
         let status = match error {
             ReportError::Signature | ReportError::Malformed => StatusCode::BAD_REQUEST,
             ReportError::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
         };
         ApiError::new(status, error.to_string())
-    })?;
+    }
+}
+
+/// Takes a report of Coinbase Commerce, which signs it. Its body is JSON.
+#[utoipa::path(post, path = "/pay/coinbase", tag = "subscription", responses((status = 200, body = ReportResult), (status = 400, body = crate::http::error::ErrorResult, description = "The report is not from there."), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on.")))]
+async fn coinbase(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> ApiResult<ReportResult> {
+    let signature = headers.get("x-cc-webhook-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    state.shop.take_coin_report(signature, &body).await?.ok_or_else(not_configured)??;
+    Ok(Json(ReportResult {}))
+}
+
+/// Takes a push of Google Play, whose token Google vouches for. Its body is JSON.
+#[utoipa::path(post, path = "/pay/play", tag = "subscription", responses((status = 200, body = ReportResult), (status = 400, body = crate::http::error::ErrorResult, description = "The push is not from there."), (status = 404, body = crate::http::error::ErrorResult, description = "Not switched on.")))]
+async fn play(State(state): State<ApiState>, headers: HeaderMap, RawBody(body): RawBody) -> ApiResult<ReportResult> {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    state.shop.take_play_push((sent.into(), body)).await?.ok_or_else(not_configured)??;
     Ok(Json(ReportResult {}))
 }
 

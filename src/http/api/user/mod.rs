@@ -9,6 +9,7 @@ mod api_key;
 mod feedback;
 mod log;
 mod name;
+mod news;
 mod preferences;
 mod referral;
 
@@ -21,6 +22,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(name::claim_name))
         .routes(routes!(preferences::preferences))
         .routes(routes!(preferences::set_preferences))
+        .routes(routes!(news::brevo))
         .routes(routes!(api_key::create))
         .routes(routes!(api_key::list))
         .routes(routes!(api_key::remove))

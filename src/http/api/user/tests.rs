@@ -3,6 +3,7 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use crate::config::Config;
 use crate::config::units::ByteSize;
 use crate::domain::account::delete::DeleteNetwork;
 use crate::domain::feedback::FEEDBACK;
@@ -11,6 +12,8 @@ use crate::domain::operation::{Operation, Tx};
 use crate::http::log_folder;
 use crate::http::testing::{Answer, TestApi};
 use crate::ids::{NetworkId, RecordId};
+
+mod news;
 
 async fn post(api: &TestApi, path: &str, body: Value) -> Answer {
     api.post(path, body).token(&api.client_token).await
@@ -24,6 +27,11 @@ async fn get(api: &TestApi, path: &str) -> Answer {
 async fn with_member() -> (TestApi, String) {
     let mut config = TestApi::config();
     config.auth.verify = crate::config::auth::Verify::Auto;
+    with_member_of(config).await
+}
+
+/// The same with these settings.
+async fn with_member_of(config: Config) -> (TestApi, String) {
     let api = TestApi::with_config(config);
     let asked = json!({"user_auth": "ada@hill.example", "user_name": "Ada", "password": "correct horse",
                        "network_name": "hilltop-lab", "terms": true});

@@ -19,6 +19,8 @@ use crate::http::state::ApiState;
 use crate::time::Timestamp;
 
 mod confirm;
+mod report;
+mod seeker;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,8 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(circle_init))
         .routes(routes!(circle_transfer_out))
         .merge(confirm::routes())
+        .merge(report::routes())
+        .merge(seeker::routes())
 }
 
 fn owner(caller: &Caller) -> WalletOwner {

@@ -7,6 +7,9 @@ use crate::config::Config;
 use crate::domain::wallet::operator::{CreditWallet, MarkSent, RejectTransfer};
 use crate::http::testing::{Answer, Call, TestApi};
 
+mod circle;
+mod seeker;
+
 const SOLANA: &str = "DgTYzxzYRpkGQ8e3Un71GoQf494VLDBnyqXNXB38MP73";
 const ETHEREUM: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const USD: i64 = 1_000_000_000;
@@ -130,9 +133,9 @@ async fn a_rejected_transfer_gives_its_amount_back() {
     credit(&api, 5 * USD).await;
     let challenge = transfer(&api, SOLANA, 4 * USD).await.expect(200);
     let id = challenge["challenge_id"].as_str().unwrap().parse().unwrap();
-    assert!(api.state.service.run(&RejectTransfer { id }).await.is_err(), "it is not confirmed yet");
+    assert!(api.state.service.run(&RejectTransfer { id, is_forced: false }).await.is_err(), "it is not confirmed yet");
     confirm(&api, &challenge).await.expect(200);
-    api.state.service.run(&RejectTransfer { id }).await.unwrap();
+    api.state.service.run(&RejectTransfer { id, is_forced: false }).await.unwrap();
     assert_eq!(balance(&api).await, 5 * USD);
     assert_eq!(look(&api, &challenge).await["status"], "FAILED");
 }

@@ -3,11 +3,12 @@
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
-use super::company::Mock;
+use super::coinbase::{redeem, sent};
 use super::{bought_pro, store, subscription};
 use crate::config::Config;
 use crate::domain::purchase::checkout::{PURCHASE_REFERENCES, PurchaseKeys};
 use crate::http::testing::{START, TestApi};
+use crate::vendor::testing::Mock;
 
 fn config(mock: &Mock) -> Config {
     let mut config = TestApi::config();
@@ -231,5 +232,32 @@ async fn a_paid_session_gives_each_of_its_lines_once() {
     assert_eq!(report(&api, &dispute).await, 200);
     let body = api.get("/subscription/balance").token(&api.user_token).await.expect(200);
     assert!(body["active_transfer_balances"].as_array().unwrap().iter().all(|balance| balance["paid"] == false));
+    mock.finish();
+}
+
+#[tokio::test]
+async fn data_that_nobody_known_here_has_bought_goes_out_as_codes_and_its_refund_ends_them() {
+    let mock = Mock::start("stripe/by_mail", &[]).await;
+    let api = TestApi::with_config(config(&mock));
+    let session = json!({"id": "evt_7", "type": "checkout.session.completed", "data": {"object": {
+        "id": "cs_test_7", "mode": "payment", "payment_status": "paid", "payment_intent": "pi_7",
+        "customer_details": {"email": "ada@hill.example"},
+    }}});
+    for _ in 0..2 {
+        assert_eq!(report(&api, &session).await, 200);
+    }
+    let codes = sent(&api);
+    assert_eq!(codes.len(), 2, "one for each line, once");
+    assert!(codes.iter().all(|(to, _)| to == "ada@hill.example"));
+    let redeemed = redeem(&api, &codes[0].1).await;
+    assert_eq!(redeemed["transfer_balance"]["balance_byte_count"], 2i64 << 40, "a quantity of two");
+    let refund = json!({"id": "evt_8", "type": "charge.refunded",
+                        "data": {"object": {"id": "ch_7", "refunded": true, "payment_intent": "pi_7"}}});
+    assert_eq!(report(&api, &refund).await, 200);
+    assert_eq!(redeem(&api, &codes[1].1).await["error"]["message"], "Unknown balance code.");
+    let balances = subscription(&api).await["active_transfer_balances"].clone();
+    assert!(balances.as_array().unwrap().iter().all(|balance| balance["paid"] == false), "what was redeemed ended too");
+    assert_eq!(report(&api, &session).await, 200);
+    assert_eq!(sent(&api), [], "a replay does not bring it back");
     mock.finish();
 }

@@ -23,6 +23,8 @@ struct Exchange {
     /// The body: pairs of a form in their order, or JSON.
     #[serde(default)]
     form: Option<Vec<(String, String)>>,
+    #[serde(default)]
+    json: Option<Value>,
     status: u16,
     answer: Value,
 }
@@ -33,6 +35,7 @@ struct Script {
     next: usize,
     complaints: Vec<String>,
     keys: Vec<String>,
+    bodies: Vec<Value>,
 }
 
 /// The company.
@@ -67,6 +70,11 @@ impl Mock {
         assert_eq!(script.next, script.exchanges.len(), "it was not asked everything");
         script.keys.clone()
     }
+
+    /// The bodies it was sent that are JSON, in order.
+    pub fn bodies(&self) -> Vec<Value> {
+        self.script.lock().bodies.clone()
+    }
 }
 
 async fn play(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Response {
@@ -78,6 +86,7 @@ async fn play(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Res
         return StatusCode::IM_A_TEAPOT.into_response();
     };
     script.next += 1;
+    script.bodies.extend(serde_json::from_slice::<Value>(&body));
     script.keys.extend(parts.headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned()));
     if let Some(complaint) = differs(&exchange, (parts.method.as_str(), &parts.uri.to_string()), &parts.headers, &body)
     {
@@ -87,7 +96,7 @@ async fn play(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Res
 }
 
 fn differs(exchange: &Exchange, asked: (&str, &str), headers: &HeaderMap, body: &Bytes) -> Option<String> {
-    let Exchange { method, path, headers: expected, form, .. } = exchange;
+    let Exchange { method, path, headers: expected, form, json, .. } = exchange;
     if asked != (method, path) {
         return Some(format!("asked {asked:?} instead of {method} {path}"));
     }
@@ -95,6 +104,12 @@ fn differs(exchange: &Exchange, asked: (&str, &str), headers: &HeaderMap, body: 
         let found = headers.get(name).and_then(|value| value.to_str().ok());
         if found != Some(value) {
             return Some(format!("{method} {path} has {name}: {found:?}"));
+        }
+    }
+    if let Some(json) = json {
+        let sent = serde_json::from_slice(body).unwrap_or_default();
+        if !is_like(json, &sent) {
+            return Some(format!("{method} {path} sends {sent}"));
         }
     }
     let found: Vec<(String, String)> =
@@ -107,6 +122,21 @@ fn differs(exchange: &Exchange, asked: (&str, &str), headers: &HeaderMap, body: 
         form.len() == found.len() && form.iter().zip(&found).all(fits)
     };
     form.as_ref().filter(|form| !fits(form)).map(|_| format!("{method} {path} sends {found:?}"))
+}
+
+/// Whether JSON is as expected; `"*"` stands for what differs from run to run.
+fn is_like(expected: &Value, sent: &Value) -> bool {
+    match (expected, sent) {
+        (Value::String(any), _) if any == "*" => !sent.is_null(),
+        (Value::Object(expected), Value::Object(sent)) => {
+            expected.len() == sent.len()
+                && expected.iter().all(|(name, value)| sent.get(name).is_some_and(|sent| is_like(value, sent)))
+        }
+        (Value::Array(expected), Value::Array(sent)) => {
+            expected.len() == sent.len() && expected.iter().zip(sent).all(|(expected, sent)| is_like(expected, sent))
+        }
+        _ => expected == sent,
+    }
 }
 
 /// A pair of a form.
