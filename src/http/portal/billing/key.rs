@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use base64::Engine;
@@ -32,7 +33,13 @@ fn not_covered(platform: Platform) -> PortalError {
     }
 }
 
+/// Apps get text to take apart, browsers (`browser`, from the form of `/clients`) a file to keep.
 async fn get_key(State(state): State<ApiState>, post: SignedPost) -> PortalResult {
+    let is_file = post.fields.flag("browser");
+    give_key(&state, &post, is_file).await.map_err(|error| if is_file { error.at("/clients") } else { error })
+}
+
+async fn give_key(state: &ApiState, post: &SignedPost, is_file: bool) -> PortalResult {
     let user_id = post.user.user_id;
     let platform = Platform::parse(post.fields.text("platform"));
     let platform = platform.ok_or_else(|| PortalError::field("error.platform"))?;
@@ -45,6 +52,13 @@ async fn get_key(State(state): State<ApiState>, post: SignedPost) -> PortalResul
     }
     let bundle = state.certificates.hand_out(user_id).await?;
     let bundle = bundle.ok_or_else(|| PortalError::field("error.no_room_for_device"))?;
+    if is_file {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/x-pkcs12")),
+            (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"certificate.p12\"")),
+        ];
+        return Ok((headers, bundle.pkcs12).into_response());
+    }
     let answer = json!({"id": hex::encode(user_id.as_bytes()), "b64": BASE64_STANDARD.encode(&bundle.pkcs12)});
     Ok(Json(answer).into_response())
 }
