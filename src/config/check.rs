@@ -118,6 +118,11 @@ impl Complaints {
             "must be at least 4KiB, the size of the largest frame",
         );
         self.unless(
+            relay.outbox_total_bytes.0 >= relay.outbox_bytes.0,
+            "relay.outbox_total_bytes",
+            "must not be below relay.outbox_bytes, or no transport can use its own",
+        );
+        self.unless(
             relay.peer_grace > Duration::from_secs(30),
             "relay.peer_grace",
             "must be longer than 30s, or a client that reconnects loses its direct streams",
@@ -406,6 +411,7 @@ mod tests {
         assert_eq!(keys(|config| config.relay.read_timeout = Duration::from_secs(1)), ["relay.read_timeout"]);
         assert_eq!(keys(|config| config.relay.keepalive = Duration::from_secs(20)), ["relay.keepalive"]);
         assert_eq!(keys(|config| config.relay.outbox_bytes = ByteSize(100)), ["relay.outbox_bytes"]);
+        assert_eq!(keys(|config| config.relay.outbox_total_bytes = ByteSize::mib(1)), ["relay.outbox_total_bytes"]);
         assert_eq!(keys(|config| config.relay.resident_linger = Duration::ZERO), ["relay.peer_grace"]);
         assert_eq!(keys(|config| config.relay.peer_grace = Duration::from_secs(30)), ["relay.peer_grace"]);
         let uncounted = |config: &mut Config| {

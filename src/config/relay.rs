@@ -39,6 +39,9 @@ pub struct Relay {
     pub outbox_frames: usize,
     /// Bytes waiting for one transport.
     pub outbox_bytes: ByteSize,
+    /// Bytes waiting for all transports together; when it is reached, a transport that lags behind by more than 64 KiB
+    /// gets no more.
+    pub outbox_total_bytes: ByteSize,
     /// Destinations one client may send to at once.
     pub destinations_per_client: usize,
     /// Whether frames between clients need a contract.
@@ -73,6 +76,7 @@ impl Default for Relay {
             transports_per_address: 1024,
             outbox_frames: 1024,
             outbox_bytes: ByteSize::mib(4),
+            outbox_total_bytes: ByteSize::gib(1),
             destinations_per_client: 8192,
             contract_gate: true,
             contract_linger: Duration::from_secs(300),

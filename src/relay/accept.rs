@@ -260,8 +260,8 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Ends the write loop if the read loop went away in an unusual manner.
-        self.outbox.close(EndReason::PeerClosed);
+        // Also ends the write loop if the read loop went away in an unusual manner.
+        self.outbox.end(EndReason::PeerClosed);
         self.resident.detach(&self.outbox);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,6 +25,10 @@ use super::transport::{FrameReader, FrameWriter, Message};
 use crate::domain::vitals::Vitals;
 use crate::telemetry::relay_metrics::RelayMetrics;
 use crate::time::Timestamp;
+
+/// Bytes that one client may send before the others on its thread have a turn, among them those that write what it
+/// sent: a client that sends without pause would otherwise overfill their outboxes.
+const MAX_TURN_BYTES: u64 = 64 * 1024;
 
 /// Time to say goodbye.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -71,11 +76,13 @@ async fn read_loop<R: FrameReader>(
     let mut idle = IdleTimer::new(relay.config.relay.read_timeout);
     let mut meter = Meter::new(Instant::now());
     pulse.poll(outbox);
+    let mut turn_bytes = 0;
     loop {
         let now = relay.clock.now();
         let routed = route_all(outbox, &mut road, reader, now, &mut pulse);
         // What came before an offence still goes out.
         let bytes = road.finish(now, &relay.metrics);
+        turn_bytes += bytes;
         match routed {
             Ok(true) => {
                 let at = idle.touch();
@@ -87,6 +94,10 @@ async fn read_loop<R: FrameReader>(
             Ok(false) => {}
             Err(reason) => return reason,
         }
+        if turn_bytes >= MAX_TURN_BYTES {
+            turn_bytes = 0;
+            yield_now().await;
+        }
         tokio::select! {
             biased;
             filled = reader.fill() => if let Err(reason) = filled {
@@ -97,6 +108,7 @@ async fn read_loop<R: FrameReader>(
                     return EndReason::ReadTimeout;
                 }
                 road.tidy(relay.clock.now());
+                reader.shrink();
                 pulse.poll(outbox);
             }
         }
@@ -217,7 +229,6 @@ async fn write_loop<W: FrameWriter>(
                 }
                 batch = VecDeque::new();
                 outbox.shrink();
-                writer.shrink();
                 continue;
             }
         };

@@ -83,7 +83,7 @@ impl Flow {
         run: &mut Vec<Bytes>,
         refusal: Refusal,
     ) -> Option<DropReason> {
-        if refusal != Refusal::Full {
+        if !matches!(refusal, Refusal::Full | Refusal::Spent) {
             if self.resident.is_retired() {
                 match registry.get(destination) {
                     Some(resident) => self.resident = resident,
@@ -98,6 +98,7 @@ impl Flow {
         self.resident.spill(run);
         match (run.is_empty(), self.resident.is_attached()) {
             (true, _) => None,
+            (false, true) if refusal == Refusal::Spent => Some(DropReason::MemoryFull),
             (false, true) => Some(DropReason::QueueFull),
             (false, false) => Some(DropReason::Offline),
         }

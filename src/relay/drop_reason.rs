@@ -52,6 +52,8 @@ reasons! {
         FlowLimit => "flow_limit",
         /// Every outbox of the destination is full.
         QueueFull => "queue_full",
+        /// All outboxes together hold as much as they may, and the destination lags behind.
+        MemoryFull => "memory_full",
         /// Too many frames wait for the control id; the client sends them again.
         ControlQueueFull => "control_queue_full",
         /// The control id could not read the frame.

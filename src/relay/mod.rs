@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use self::address_limit::AddressLimit;
 use self::admission::Flows;
+use self::budget::Budget;
 use self::drop_reason::{DropReason, EndReason};
 use self::outbox::{Bounds, Outbox};
 use self::ports::{Authenticate, ContractGate, HandleControl, Resync};
@@ -39,6 +40,7 @@ pub mod accept;
 pub mod address_limit;
 pub mod admission;
 pub mod announce;
+pub mod budget;
 pub mod connection;
 pub mod control_link;
 pub mod control_queue;
@@ -107,6 +109,7 @@ pub struct Relay {
     streams: Arc<dyn Resync>,
     metrics: Arc<RelayMetrics>,
     registry: Arc<Registry>,
+    budget: Arc<Budget>,
     unauthenticated: Arc<Semaphore>,
     addresses: Arc<AddressLimit>,
     is_draining: AtomicBool,
@@ -123,6 +126,7 @@ impl Relay {
     /// A relay nobody is connected to.
     pub fn new(parts: RelayParts) -> Arc<Self> {
         let settings = &parts.config.relay;
+        let budget = Arc::new(Budget::new(settings.outbox_total_bytes.0, parts.metrics.outbox_bytes.clone()));
         Arc::new(Self {
             gate: settings.contract_gate.then_some(parts.gate),
             unauthenticated: Arc::new(Semaphore::new(settings.max_unauthenticated.min(Semaphore::MAX_PERMITS))),
@@ -137,6 +141,7 @@ impl Relay {
             streams: parts.streams,
             metrics: parts.metrics,
             registry: Arc::default(),
+            budget,
             is_draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -225,7 +230,7 @@ impl Relay {
     fn new_outbox(&self) -> Arc<Outbox> {
         let settings = &self.config.relay;
         let bytes = usize::try_from(settings.outbox_bytes.0).unwrap_or(usize::MAX);
-        Arc::new(Outbox::new(Bounds { frames: settings.outbox_frames, bytes }))
+        Arc::new(Outbox::within(Bounds { frames: settings.outbox_frames, bytes }, Arc::clone(&self.budget)))
     }
 }
 

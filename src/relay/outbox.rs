@@ -5,16 +5,18 @@
 //!   sender ---------> queue (waiting) ----------> in flight ---------> next poll_take
 //! ```
 //!
-//! What waits and what is being written count against the same two bounds. A full outbox refuses the newest
-//! frames; the sender counts them and goes on. Only the newest transport of a client is `Current`; the others are
-//! `Superseded`, which sends cached flows back to the resident for a fresh choice.
+//! What waits and what is being written count against the same two bounds, and against the [`Budget`] of all outboxes.
+//! A full outbox refuses the newest frames; the sender counts them and goes on. Only the newest transport of a client is
+//! `Current`; the others are `Superseded`, which sends cached flows back to the resident for a fresh choice.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::budget::{Budget, SPENT_BYTES};
 use super::drop_reason::EndReason;
 
 /// Room beyond the bounds for the control id's own frames, so that a flood of relayed frames cannot starve them.
@@ -36,6 +38,8 @@ pub struct Bounds {
 pub enum Refusal {
     /// No room for the rest.
     Full,
+    /// No room for the rest, because all outboxes together hold too much.
+    Spent,
     /// A newer transport of the client is open; ask the resident.
     Superseded,
     /// The connection is gone or going.
@@ -60,6 +64,7 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Outbox {
     bounds: Bounds,
+    budget: Arc<Budget>,
     state: Mutex<State>,
 }
 
@@ -91,9 +96,14 @@ impl State {
 }
 
 impl Outbox {
-    /// An empty outbox.
+    /// An empty outbox that nothing but its own bounds limits.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: Mutex::default() }
+        Self::within(bounds, Arc::default())
+    }
+
+    /// An empty outbox that shares a budget with others.
+    pub fn within(bounds: Bounds, budget: Arc<Budget>) -> Self {
+        Self { bounds, budget, state: Mutex::default() }
     }
 
     /// Takes frames off the front of `run` while they fit; what is refused stays in `run`.
@@ -115,25 +125,33 @@ impl Outbox {
         if state.is_superseded && !even_superseded {
             return Err(Refusal::Superseded);
         }
-        let mut bytes = state.waiting_bytes + state.in_flight_bytes;
+        let is_spent = self.budget.is_spent();
+        let limit = if is_spent { self.bounds.bytes.min(SPENT_BYTES) } else { self.bounds.bytes };
+        let before = state.waiting_bytes;
+        let mut bytes = before + state.in_flight_bytes;
         let room = self.bounds.frames.saturating_sub(state.waiting.len() + state.in_flight_frames);
         let fitting = run
             .iter()
             .take(room)
             .take_while(|frame| {
                 bytes += frame.len();
-                bytes <= self.bounds.bytes
+                bytes <= limit
             })
             .count();
         for frame in run.drain(..fitting) {
             state.add(frame);
         }
         let waker = if fitting > 0 { state.waker.take() } else { None };
+        self.budget.spend(state.waiting_bytes - before);
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        if run.is_empty() { Ok(()) } else { Err(Refusal::Full) }
+        match (run.is_empty(), is_spent) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refusal::Spent),
+            (false, false) => Err(Refusal::Full),
+        }
     }
 
     /// Adds a frame of the control id, which may use a reserve beyond the bounds. Refused frames are sent again by
@@ -150,6 +168,7 @@ impl Outbox {
         if !state.has_room(bounds, frame.len()) {
             return Err(Refusal::Full);
         }
+        self.budget.spend(frame.len());
         state.add(frame);
         wake(state);
         Ok(())
@@ -203,9 +222,18 @@ impl Outbox {
         if state.closed.is_none() {
             state.closed = Some(reason);
             state.waiting = VecDeque::new();
-            state.waiting_bytes = 0;
+            self.budget.give_back(std::mem::take(&mut state.waiting_bytes));
         }
         wake(state);
+    }
+
+    /// Ends it and forgets what was being written: for when the write loop is gone. Flows may remember the outbox for a
+    /// while.
+    pub fn end(&self, reason: EndReason) {
+        self.close(reason);
+        let mut state = self.state.lock();
+        state.in_flight_frames = 0;
+        self.budget.give_back(std::mem::take(&mut state.in_flight_bytes));
     }
 
     /// Why the connection must end, if it must.
@@ -229,7 +257,7 @@ impl Outbox {
         debug_assert!(batch.is_empty(), "the batch before was not written");
         let mut state = self.state.lock();
         state.in_flight_frames = 0;
-        state.in_flight_bytes = 0;
+        self.budget.give_back(std::mem::take(&mut state.in_flight_bytes));
         if let Some(reason) = state.closed {
             return Poll::Ready(Taken::Closed(reason));
         }
@@ -261,6 +289,13 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        self.budget.give_back(state.waiting_bytes + state.in_flight_bytes);
+    }
+}
+
 fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);
@@ -271,7 +306,6 @@ fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -326,6 +360,27 @@ mod tests {
         assert_eq!(outbox.push(&mut frames(1, 5)), Err(Refusal::Full));
         assert!(take(&outbox).is_pending());
         assert_eq!(outbox.push(&mut frames(1, 5)), Ok(()));
+    }
+
+    #[test]
+    fn a_spent_budget_sheds_what_lags_and_serves_what_keeps_up() {
+        let used = prometheus_client::metrics::gauge::Gauge::default();
+        let budget = Arc::new(Budget::new(300_000, used.clone()));
+        let outbox = || Outbox::within(Bounds { frames: 1000, bytes: 1 << 20 }, Arc::clone(&budget));
+        let (lagging, good) = (outbox(), outbox());
+        assert_eq!(lagging.push(&mut frames(100, 3000)), Ok(()));
+        assert_eq!(lagging.push(&mut frames(1, 3000)), Err(Refusal::Spent));
+        for _ in 0..3 {
+            assert_eq!(good.push(&mut frames(20, 3000)), Ok(()));
+            assert_eq!(good.push(&mut frames(2, 3000)), Err(Refusal::Spent), "more than a turn");
+            assert!(take(&good).is_ready());
+            assert!(take(&good).is_ready() || used.get() == 300_000, "written");
+        }
+        assert!(take(&lagging).is_ready() && take(&lagging).is_pending());
+        assert_eq!(lagging.push(&mut frames(100, 3000)), Ok(()), "there is a budget again");
+        good.close(EndReason::PeerClosed);
+        drop((lagging, good));
+        assert_eq!(used.get(), 0, "every byte was given back");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio_websockets::Message;
 
 use super::drop_reason::{DropReason, EndReason};
 use super::testing::{TestRelay, frame, id};
+use crate::config::units::ByteSize;
 
 fn relay() -> TestRelay {
     TestRelay::new(|_| ())
@@ -129,6 +130,55 @@ async fn a_receiver_that_does_not_read_loses_frames_slows_nobody_and_is_closed()
     assert!((430..=440).contains(&dropped), "64 of 500 fit: {dropped}");
     // The pipe stays full: the write deadline passes.
     assert_eq!(stuck.served.await.unwrap(), EndReason::WriteTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_takes_turns_with_other_pairs_and_loses_nothing_when_it_is_read() {
+    const FLOOD: u64 = 4000;
+    let relay = relay();
+    relay.gate.open(id(1), id(2));
+    relay.gate.open(id(3), id(4));
+    // The whole flood fits the pipes, so that it lies there at once.
+    let dial = |client: u8| relay.dial(Some(&format!("{client}.9")), 1, 8 << 20);
+    let (mut flooding, mut flooded) = (dial(1), dial(2));
+    let (mut sender, mut receiver) = (relay.connect(3, 1).await, relay.connect(4, 1).await);
+    settle().await;
+    let received = || relay.relay.metrics.frames_received.get();
+    let before = received();
+    for _ in 0..FLOOD {
+        flooding.socket.feed(Message::binary(frame(1, 2, &[1; 1000]))).await.unwrap();
+    }
+    flooding.socket.flush().await.unwrap();
+    sender.send(frame(3, 4, b"in between")).await;
+    assert_eq!(receiver.receive().await, frame(3, 4, b"in between"));
+    let passed = received() - before;
+    assert!(passed < FLOOD / 4, "{passed} frames of the flood went first");
+    for _ in 0..FLOOD {
+        flooded.receive().await;
+    }
+    assert_eq!(relay.dropped(DropReason::QueueFull), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spent_budget_drops_for_clients_that_lag_and_for_no_others() {
+    let relay = TestRelay::new(|config| config.relay.outbox_total_bytes = ByteSize(200_000));
+    relay.gate.open(id(1), id(2));
+    relay.gate.open(id(1), id(3));
+    let (mut sender, mut good) = (relay.connect(1, 1).await, relay.connect(3, 1).await);
+    let lagging = relay.dial(Some("2.9"), 1, 1024);
+    settle().await;
+    for _ in 0..300 {
+        sender.send(frame(1, 2, &[1; 1000])).await;
+        sender.send(frame(1, 3, b"good")).await;
+        assert_eq!(good.receive().await, frame(1, 3, b"good"));
+    }
+    let dropped = relay.dropped(DropReason::MemoryFull);
+    assert!((100..=110).contains(&dropped), "192 of 300 fit: {dropped}");
+    assert!(relay.relay.metrics.outbox_bytes.get() >= 190_000);
+    drop(lagging.socket);
+    lagging.served.await.unwrap();
+    settle().await;
+    assert!(relay.relay.metrics.outbox_bytes.get() < 1000);
 }
 
 #[tokio::test(start_paused = true)]

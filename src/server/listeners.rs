@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::front::{Front, RemoteEnd};
+use super::read_ahead::ReadAhead;
 use crate::config::http::Http;
 use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
 
@@ -115,7 +116,7 @@ impl Shared {
         }
         match &self.tls {
             None => self.serve(held, RemoteEnd { address: peer, certificate: None }, deadline).await,
-            Some(acceptor) => match timeout(self.limits.header_timeout, acceptor.accept(held)).await {
+            Some(acceptor) => match timeout(self.limits.header_timeout, acceptor.accept(ReadAhead::new(held))).await {
                 Ok(Ok(stream)) => {
                     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
                     self.serve(stream, RemoteEnd { address: peer, certificate }, deadline).await;

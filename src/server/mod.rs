@@ -36,6 +36,7 @@ mod open_files;
 mod parts;
 mod portal_mail;
 mod quic;
+mod read_ahead;
 mod tls;
 
 use front::Front;

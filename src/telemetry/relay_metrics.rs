@@ -31,6 +31,8 @@ pub struct RelayMetrics {
     pub websocket_connections: Gauge,
     /// Open QUIC connections, authenticated or not.
     pub quic_connections: Gauge,
+    /// Bytes of frames waiting for clients or being written.
+    pub outbox_bytes: Gauge,
     /// Clients with state on this node.
     pub residents: Gauge,
     /// Packs of the control id delivered to its handler.
@@ -55,6 +57,7 @@ impl RelayMetrics {
             connections_ended: by_reason(relay, "connections_ended", "Connections ended", end_labels),
             websocket_connections: gauge(relay, "websocket_connections", "Open WebSocket connections"),
             quic_connections: gauge(relay, "quic_connections", "Open QUIC connections"),
+            outbox_bytes: gauge(relay, "outbox_bytes", "Bytes of frames waiting for clients or being written"),
             residents: gauge(relay, "residents", "Clients with state on this node"),
             control_packs: counter(relay, "control_packs", "Packs delivered to the control id"),
             pushes: counter(relay, "pushes", "Packs the control id sent to clients"),

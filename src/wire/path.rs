@@ -38,8 +38,10 @@ const TAG_STREAM: u64 = (3 << 3) | 2;
 /// Reads the address of an encoded TransferFrame.
 #[inline]
 pub fn peek_path(frame: &[u8]) -> Result<Path, PathError> {
-    let mut path = None;
-    let mut rest = Reader(frame);
+    let (mut path, mut rest) = match peek_usual(frame) {
+        Some((path, rest)) => (Some(path), Reader(rest)),
+        None => (None, Reader(frame)),
+    };
     while !rest.0.is_empty() {
         let tag = rest.varint()?;
         if tag == TAG_TRANSFER_PATH {
@@ -56,6 +58,18 @@ pub fn peek_path(frame: &[u8]) -> Result<Path, PathError> {
         }
     }
     path.ok_or(PathError::Malformed)
+}
+
+/// The path as encoders write it: in front of everything, destination, then source, nothing else. Also what follows it.
+/// A shortcut only: the loops below read the same from these bytes, at five times the cost.
+#[inline]
+fn peek_usual(frame: &[u8]) -> Option<(Path, &[u8])> {
+    let (&[0x0a, 36, 0x0a, 16], frame) = frame.split_first_chunk()? else { return None };
+    let (&destination, frame) = frame.split_first_chunk()?;
+    let (&[0x12, 16], frame) = frame.split_first_chunk()? else { return None };
+    let (&source, rest) = frame.split_first_chunk()?;
+    let (source, destination) = (ClientId::new(source), ClientId::new(destination));
+    Some((Path { source, destination, has_stream: false }, rest))
 }
 
 #[inline]
@@ -92,6 +106,10 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     #[inline]
     fn varint(&mut self) -> Result<u64, PathError> {
+        if let Some((&short @ ..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Ok(u64::from(short));
+        }
         let mut value = 0u64;
         for (at, byte) in self.0.iter().enumerate().take(10) {
             value |= u64::from(byte & 0x7f) << (7 * at);
@@ -186,6 +204,22 @@ mod tests {
         assert_eq!(peek_path(&twice), Err(PathError::Repeated));
         let ids = [path.clone(), path].concat();
         assert_eq!(peek_path(&frame(&ids, &[])), Err(PathError::Repeated));
+    }
+
+    #[test]
+    fn the_usual_path_is_read_as_any_other_and_what_follows_it_is_checked() {
+        let usual = [field(1, id(1).as_bytes()), field(2, id(2).as_bytes())].concat();
+        let other_order = [field(2, id(2).as_bytes()), field(1, id(1).as_bytes())].concat();
+        for tail in [&[][..], &[0x32, 2, 8, 9], &[0x32, 2, 8], &[0x0a, 0], &[0x08, 1], &[0x80]] {
+            assert_eq!(peek_path(&frame(&usual, tail)), peek_path(&frame(&other_order, tail)), "{tail:?}");
+        }
+        let whole = frame(&usual, &[]);
+        assert!(peek_usual(&whole).is_some() && peek_usual(&frame(&other_order, &[])).is_none());
+        for length in 0..whole.len() {
+            assert_eq!(peek_path(&whole[..length]), Err(PathError::Malformed), "{length}");
+        }
+        let with_stream = [usual, field(3, id(3).as_bytes())].concat();
+        assert!(peek_path(&frame(&with_stream, &[])).unwrap().has_stream);
     }
 
     #[test]

@@ -1,117 +1,160 @@
-//! A read buffer that is small while a client is idle and large while it sends.
+//! What was read and not yet split into messages. It holds memory only while there is something in it.
 //!
-//! Messages are split off it without copying and keep its memory alive until they are written. Once all of them
-//! are, the memory is used again, so a steady flow allocates nothing.
+//! Messages are split off a buffer of the [`pool`] without copying and keep it alive until they are written; the next
+//! read, of whichever connection, goes behind them or reuses the whole once they are gone. A steady flow allocates
+//! nothing. The beginning of a message whose rest has not come is kept in memory of its own, so that a client that
+//! stops in the middle of one holds no large buffer.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::pool;
 use crate::relay::drop_reason::EndReason;
 
-/// Size while idle: holds a few keepalives.
-const MIN_BYTES: usize = 512;
-/// Size under load: one read then takes what many small ones would.
-const MAX_BYTES: usize = 64 * 1024;
-/// Small reads in a row after which the buffer shrinks one step.
-const SMALL_READS: u8 = 8;
+/// A buffer with less room is not read into any more. More than a TLS record holds, which comes in one piece.
+const MIN_ROOM_BYTES: usize = 20 * 1024;
 
 /// Bytes read and not yet split into messages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ReadBuffer {
     /// The bytes not yet split off.
     pub bytes: BytesMut,
-    /// Room wanted for the next read.
-    size: usize,
-    small_reads: u8,
-}
-
-impl Default for ReadBuffer {
-    fn default() -> Self {
-        Self { bytes: BytesMut::new(), size: MIN_BYTES, small_reads: 0 }
-    }
+    /// Holds them while nothing more comes; then `bytes` has no memory.
+    rest: BytesMut,
 }
 
 impl ReadBuffer {
-    /// Reads once from `io`; the end of the stream, or an error of it, is [`EndReason::PeerClosed`]. Cancel-safe.
+    /// Reads all that has come, up to a buffer full, and waits when nothing has. To be called when no message in
+    /// `bytes` is complete. The end of the stream, or an error of it, is [`EndReason::PeerClosed`]. Cancel-safe.
     pub async fn fill<R: AsyncRead + Unpin>(&mut self, io: &mut R) -> Result<(), EndReason> {
-        self.make_room();
-        match io.read_buf(&mut self.bytes).await {
-            Ok(0) | Err(_) => Err(EndReason::PeerClosed),
-            Ok(read) => {
-                self.adapt(read);
-                Ok(())
+        poll_fn(|context| {
+            self.make_room();
+            let mut has_read = false;
+            while self.room() >= MIN_ROOM_BYTES {
+                match pin!(io.read_buf(&mut self.bytes)).poll(context) {
+                    Poll::Ready(Ok(1..)) => has_read = true,
+                    // What came before is routed first; the end is found again.
+                    Poll::Ready(Ok(0) | Err(_)) | Poll::Pending if has_read => break,
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(EndReason::PeerClosed)),
+                    Poll::Pending => {
+                        self.put_away();
+                        return Poll::Pending;
+                    }
+                }
             }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Gives back the memory of a past burst.
+    pub fn shrink(&mut self) {
+        if self.rest.is_empty() {
+            self.rest = BytesMut::new();
         }
     }
 
-    /// Makes sure that a read has at least a quarter of the wanted size to fill: from what is left of the present
-    /// memory, else by taking it back from messages that are gone, else from fresh memory.
+    fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
     fn make_room(&mut self) {
-        let is_oversized = self.bytes.is_empty() && self.bytes.capacity() > 2 * self.size;
-        if is_oversized || (!self.has_room() && !self.bytes.try_reclaim(self.size)) {
-            let mut fresh = BytesMut::with_capacity(self.bytes.len() + self.size);
-            fresh.extend_from_slice(&self.bytes);
-            self.bytes = fresh;
+        if self.room() >= MIN_ROOM_BYTES {
+            return;
+        }
+        let mut fresh = pool::take_shared(MIN_ROOM_BYTES);
+        // One of the two is empty.
+        fresh.extend_from_slice(&self.rest);
+        fresh.extend_from_slice(&self.bytes);
+        self.rest.clear();
+        let before = std::mem::replace(&mut self.bytes, fresh);
+        if before.capacity() > 0 {
+            pool::give_shared(before);
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.bytes.capacity() - self.bytes.len() >= self.size / 4
+    fn put_away(&mut self) {
+        self.rest.extend_from_slice(&self.bytes);
+        pool::give_shared(std::mem::take(&mut self.bytes));
     }
+}
 
-    fn adapt(&mut self, read: usize) {
-        if self.bytes.len() == self.bytes.capacity() {
-            self.size = (self.size * 4).min(MAX_BYTES);
-            self.small_reads = 0;
-        } else if read > self.size / 8 {
-            self.small_reads = 0;
-        } else if self.size > MIN_BYTES {
-            self.small_reads += 1;
-            if self.small_reads == SMALL_READS {
-                self.size /= 4;
-                self.small_reads = 0;
-            }
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        if self.bytes.capacity() > 0 {
+            pool::give_shared(std::mem::take(&mut self.bytes));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
-    /// Reads `chunks` of the given sizes, splitting everything off after each; returns the sizes of the memory.
-    async fn sizes(chunks: &[usize]) -> Vec<usize> {
+    fn poll(buffer: &mut ReadBuffer, io: &mut (impl AsyncRead + Unpin)) -> Poll<Result<(), EndReason>> {
+        pin!(buffer.fill(io)).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn all_that_came_is_read_at_once_and_an_idle_client_holds_no_memory() {
+        let (mut client, mut server) = tokio::io::duplex(1 << 20);
         let mut buffer = ReadBuffer::default();
-        let mut sizes = Vec::new();
-        for chunk in chunks {
-            let data = vec![7; *chunk];
-            let mut rest = &data[..];
-            while !rest.is_empty() {
-                buffer.fill(&mut rest).await.unwrap();
-                sizes.push(buffer.bytes.capacity());
-                assert!(buffer.bytes.split().iter().all(|byte| *byte == 7));
-            }
+        for length in [1, 700, 30_000] {
+            client.write_all(&vec![7; length]).await.unwrap();
+            client.write_all(b"end").await.unwrap();
+            assert_eq!(poll(&mut buffer, &mut server), Poll::Ready(Ok(())));
+            assert_eq!(buffer.bytes.split().len(), length + 3);
+            assert_eq!(poll(&mut buffer, &mut server), Poll::Pending);
+            assert_eq!(buffer.bytes.capacity() + buffer.rest.capacity(), 0);
         }
-        sizes
     }
 
     #[tokio::test]
-    async fn an_idle_client_keeps_little_memory() {
-        assert!(sizes(&[6; 1000]).await.into_iter().all(|size| size <= MIN_BYTES));
-    }
-
-    #[tokio::test]
-    async fn the_buffer_grows_under_load_and_shrinks_after_it() {
-        let mut chunks = vec![1 << 20];
-        chunks.extend([6; 64]);
-        let sizes = sizes(&chunks).await;
-        assert!(sizes.iter().any(|size| *size >= MAX_BYTES));
-        assert!(*sizes.last().unwrap() <= 2 * MIN_BYTES, "{:?}", sizes.last());
-    }
-
-    #[tokio::test]
-    async fn the_end_of_the_stream_is_reported() {
+    async fn a_flood_is_read_a_buffer_at_a_time() {
+        let mut flood = &vec![7; 1 << 20][..];
         let mut buffer = ReadBuffer::default();
-        assert_eq!(buffer.fill(&mut &b""[..]).await, Err(EndReason::PeerClosed));
+        let mut reads = 0;
+        while !flood.is_empty() {
+            buffer.fill(&mut flood).await.unwrap();
+            assert!(buffer.bytes.split().len() <= pool::BUFFER_BYTES);
+            reads += 1;
+        }
+        assert!((16..=24).contains(&reads), "{reads}");
+    }
+
+    #[tokio::test]
+    async fn half_a_message_waits_in_little_memory_and_comes_out_whole() {
+        let (mut client, mut server) = tokio::io::duplex(1 << 20);
+        let mut buffer = ReadBuffer::default();
+        client.write_all(b"half a mes").await.unwrap();
+        assert_eq!(poll(&mut buffer, &mut server), Poll::Ready(Ok(())));
+        for _ in 0..3 {
+            assert_eq!(poll(&mut buffer, &mut server), Poll::Pending);
+            assert!(buffer.bytes.capacity() == 0 && buffer.rest.capacity() < 100);
+        }
+        client.write_all(b"sage").await.unwrap();
+        assert_eq!(poll(&mut buffer, &mut server), Poll::Ready(Ok(())));
+        assert_eq!(&buffer.bytes[..], b"half a message");
+        drop(buffer.bytes.split());
+        assert_eq!(poll(&mut buffer, &mut server), Poll::Pending);
+        buffer.shrink();
+        assert_eq!(buffer.rest.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_stream_is_reported_behind_the_last_bytes() {
+        let mut stream = &b"last"[..];
+        let mut buffer = ReadBuffer::default();
+        assert_eq!(buffer.fill(&mut stream).await, Ok(()));
+        assert_eq!(&buffer.bytes.split()[..], b"last");
+        assert_eq!(buffer.fill(&mut stream).await, Err(EndReason::PeerClosed));
     }
 }

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use super::drop_reason::EndReason;
 
 pub mod buffer;
+pub mod pool;
 pub mod quic;
 pub mod websocket;
 
 /// Bytes gathered for one write at most; a batch beyond it becomes several writes.
-pub const MAX_WRITE_BYTES: usize = 64 * 1024;
+pub const MAX_WRITE_BYTES: usize = pool::BUFFER_BYTES;
 
 /// What a transport is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,9 @@ pub trait FrameReader: Send + 'static {
 
     /// Waits for more bytes. May be dropped at any time without losing any.
     fn fill(&mut self) -> impl Future<Output = Result<(), EndReason>> + Send;
+
+    /// Gives back the memory of a past burst.
+    fn shrink(&mut self);
 }
 
 /// The writing half of a transport.
@@ -59,7 +63,4 @@ pub trait FrameWriter: Send + 'static {
 
     /// Says goodbye as far as the transport can.
     fn close(&mut self, reason: EndReason) -> impl Future<Output = ()> + Send;
-
-    /// Gives back the memory of a past burst.
-    fn shrink(&mut self);
 }

@@ -83,6 +83,10 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for QuicReader<R> {
     async fn fill(&mut self) -> Result<(), EndReason> {
         self.buffer.fill(&mut self.io).await
     }
+
+    fn shrink(&mut self) {
+        self.buffer.shrink();
+    }
 }
 
 /// Writes framed messages.
@@ -127,8 +131,6 @@ impl FrameWriter for QuicWriter {
     async fn close(&mut self, _reason: EndReason) {
         self.connection.close(VarInt::from_u32(0), b"");
     }
-
-    fn shrink(&mut self) {}
 }
 
 #[cfg(test)]

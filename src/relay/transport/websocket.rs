@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::buffer::ReadBuffer;
-use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message};
+use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message, pool};
 use crate::relay::drop_reason::EndReason;
 use crate::wire::{MAX_FRAME_BYTES, MAX_TRANSPORT_CONTROL_BYTES};
 
@@ -100,6 +100,10 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for WebSocketReader<R> {
     async fn fill(&mut self) -> Result<(), EndReason> {
         self.buffer.fill(&mut self.io).await
     }
+
+    fn shrink(&mut self) {
+        self.buffer.shrink();
+    }
 }
 
 /// Splits the next complete frame off `buffer`: its first byte, and its payload unmasked in place.
@@ -159,6 +163,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 #[derive(Debug)]
 pub struct WebSocketWriter<W> {
     io: W,
+    /// One of the [`pool`] while something is written, else none.
     buffer: Vec<u8>,
 }
 
@@ -174,8 +179,12 @@ impl<W: AsyncWrite + Unpin + Send + 'static> WebSocketWriter<W> {
             self.io.flush().await
         };
         let result = written.await;
-        self.buffer.clear();
+        pool::give_empty(std::mem::take(&mut self.buffer));
         result.map_err(|_: std::io::Error| EndReason::PeerClosed)
+    }
+
+    fn begin(&mut self) {
+        self.buffer = pool::take_empty();
     }
 }
 
@@ -196,9 +205,7 @@ fn encode(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
 
 impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for WebSocketWriter<W> {
     async fn write(&mut self, batch: &mut VecDeque<Bytes>) -> Result<(), EndReason> {
-        // One allocation at most, sized for what is there.
-        let bytes: usize = batch.iter().map(|message| MAX_HEADER_BYTES + message.len()).sum();
-        self.buffer.reserve(bytes.min(MAX_WRITE_BYTES));
+        self.begin();
         while let Some(message) = batch.front() {
             let room = MAX_WRITE_BYTES.saturating_sub(self.buffer.len() + MAX_HEADER_BYTES);
             if message.len() > room && !self.buffer.is_empty() {
@@ -211,6 +218,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for WebSocketWriter<W> 
     }
 
     async fn write_pong(&mut self, payload: Bytes) -> Result<(), EndReason> {
+        self.begin();
         encode(PONG, &payload, &mut self.buffer);
         self.send().await
     }
@@ -222,14 +230,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for WebSocketWriter<W> 
             EndReason::Oversize => 1009,
             _ => 1000,
         };
+        self.begin();
         encode(CLOSE, &code.to_be_bytes(), &mut self.buffer);
         // The peer may be gone already; there is nobody left to tell.
         let _ = self.send().await;
         let _ = self.io.shutdown().await;
-    }
-
-    fn shrink(&mut self) {
-        self.buffer = Vec::new();
     }
 }
 

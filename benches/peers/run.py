@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Our relay beside others, interleaved in one run: what a frame, a client and a connect cost the relay.
+
+    benches/peers/run.py                      everything, five repetitions
+    benches/peers/run.py --only warren-ws,forwarder-ws --cells frames --repetitions 3
+    benches/peers/run.py --table results/*.jsonl
+
+Linux, two cores or more: the relay runs on the first, the load on the second. Builds what it needs. iroh-relay
+(cargo install iroh-relay --locked --features server) and nats-server (Debian package) are used when they are on the
+PATH, or where IROH_RELAY and NATS_SERVER say, and are named and left out otherwise.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import relays
+import table
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+LOAD_CORE = "1"
+
+
+def build(binary):
+    """The server, unless one was named, and the tools of this folder."""
+    if not binary:
+        subprocess.run(["cargo", "build", "--locked", "--release", "--bin", "warren"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--locked", "--release"], cwd=HERE, check=True)
+    tools = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target")) / "release"
+    return pathlib.Path(binary or ROOT / "target" / "release" / "warren"), tools
+
+
+def busy_cores():
+    """Cores in use just now."""
+    def seconds():
+        with open("/proc/stat") as file:
+            ticks = list(map(int, file.readline().split()[1:]))
+        return (sum(ticks[0:3]) + sum(ticks[5:7])) / os.sysconf("SC_CLK_TCK")
+    before = seconds()
+    time.sleep(0.25)
+    return (seconds() - before) / 0.25
+
+
+def wait_for_quiet(most):
+    """Waits a while until the machine is nearly idle; false when it stays busy."""
+    end = time.time() + most
+    while busy_cores() > 0.1:
+        if time.time() > end:
+            return False
+        time.sleep(0.3)
+    return True
+
+
+class Bench:
+    def __init__(self, options, tools, out):
+        self.options, self.tools, self.out = options, tools, out
+
+    def measure(self, relay, repetition, cell, **arguments):
+        """One cell against a running relay; its line goes to the results. Again when neighbours disturbed it."""
+        best = None
+        for _ in range(1 + self.options.retries):
+            is_quiet = wait_for_quiet(self.options.patience)
+            measured = self.load(relay, cell, arguments)
+            if measured is None:
+                return
+            measured |= {"peer": relay.name, "repetition": repetition, "quiet": is_quiet}
+            if best is None or measured["others"] < best["others"]:
+                best = measured
+            if best["others"] < 0.3:
+                break
+        self.out.write(json.dumps(best) + "\n")
+        self.out.flush()
+        print(f"  {relay.name:15} {table.describe(best)}", flush=True)
+
+    def load(self, relay, cell, arguments):
+        command = [*relays.PRIORITY, "taskset", "-c", LOAD_CORE, self.tools / "load", cell, "--proto", relay.proto,
+                   "--to", f"127.0.0.1:{relay.port}", "--pid", str(relay.process.pid)]
+        if relay.parties:
+            command += ["--parties", relay.parties]
+        for name, value in arguments.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode or done.stderr or not done.stdout:
+            print(f"  {relay.name}: {cell} {arguments} failed ({done.returncode}): {done.stderr[-600:]}", flush=True)
+        return json.loads(done.stdout) if done.stdout else None
+
+    def frames(self, relay, repetition):
+        ms = self.options.ms
+        for size in self.options.sizes:
+            for pairs in (1, 100):
+                self.measure(relay, repetition, "frames", size=size, pairs=pairs, window=256 if pairs == 1 else 32, ms=ms)
+
+    def batches(self, relay, repetition):
+        """Writes of a few frames, the next when they have arrived: no backlog that would be batched on the way."""
+        for size in self.options.sizes:
+            for batch in (1, 8, 16):
+                self.measure(relay, repetition, "frames", size=size, pairs=10, window=batch, batch=batch,
+                             ms=self.options.ms)
+
+    def lone(self, relay, repetition):
+        self.measure(relay, repetition, "lone", size=1400, rate=2000)
+
+    def idle(self, relay, repetition):
+        self.measure(relay, repetition, "idle", clients=self.options.clients)
+
+    def scale(self, relay, repetition):
+        for pairs in (10, 100, 1_000, self.options.most_pairs):
+            self.measure(relay, repetition, "frames", size=1400, pairs=pairs, window=16, warm_ms=1000, ms=2000)
+
+
+def numbers(text):
+    return [int(number) for number in text.split(",")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", nargs="+", metavar="FILE", help="print the table of earlier results, run nothing")
+    parser.add_argument("--only", help="peers, by name: " + ", ".join(relays.NAMES))
+    parser.add_argument("--cells", default="frames,batches,lone,idle,scale")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--sizes", type=numbers, default=[100, 1400, 4096])
+    parser.add_argument("--ms", type=int, default=700, help="length of a frames cell")
+    parser.add_argument("--clients", type=int, default=10_000, help="of the idle cell")
+    parser.add_argument("--most-pairs", type=int, default=10_000, help="of the scale cell")
+    parser.add_argument("--retries", type=int, default=1, help="of a cell that neighbours on the machine disturbed")
+    parser.add_argument("--patience", type=float, default=3, help="seconds to wait for a quiet machine before each cell")
+    parser.add_argument("--warren", help="the binary to measure; default: built here")
+    parser.add_argument("--out", help="file for the lines of results")
+    options = parser.parse_args()
+    if options.table:
+        table.show([json.loads(line) for file in options.table for line in open(file)])
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    cells = options.cells.split(",")
+    # Both ends of a pair, with room for logs and listeners: the load opens as many sockets as the relay.
+    if "scale" in cells and 2 * options.most_pairs + 200 > hard:
+        options.most_pairs = (hard - 200) // 2
+        print(f"only {options.most_pairs} pairs: the limit of open files is {hard}")
+    binary, tools = build(options.warren)
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    file = options.out or results / f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}.jsonl"
+    with tempfile.TemporaryDirectory() as folder, open(file, "a") as out:
+        known = relays.known(pathlib.Path(folder), binary, tools)
+        wanted = options.only.split(",") if options.only else relays.NAMES
+        missing = [name for name in wanted if not known[name].is_installed()]
+        if missing:
+            print("not installed, left out:", ", ".join(missing))
+        pairs = {"frames": 100, "batches": 10, "lone": 1, "scale": options.most_pairs, "idle": options.clients // 2}
+        present = [known[name] for name in wanted if name not in missing]
+        if any(relay.needs_parties for relay in present):
+            relays.seed(known["warren-ws"], max(pairs[cell] for cell in cells))
+        bench = Bench(options, tools, out)
+        for repetition in range(options.repetitions):
+            for relay in present:
+                print(f"repetition {repetition + 1} of {options.repetitions}: {relay.name}", flush=True)
+                for cell in cells:
+                    # A fresh process for what measures memory or fills tables.
+                    relay.start()
+                    try:
+                        getattr(bench, cell)(relay, repetition)
+                    finally:
+                        relay.stop()
+    table.show([json.loads(line) for line in open(file)])
+    print(f"\nlines in {file}")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    main()

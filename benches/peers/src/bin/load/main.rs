@@ -1,0 +1,40 @@
+//! Loads one relay and prints one line of JSON per measurement.
+//!
+//! load CELL --proto ws|quic|iroh|nats|warren-ws|warren-quic --to ADDRESS --pid RELAY [--parties FILE] ...
+//!
+//! | cell | measures | options |
+//! |---|---|---|
+//! | `frames` | CPU of the relay per frame | `--size`, `--pairs`, `--window` frames on their way, `--batch` per write |
+//! | `lone` | the same and the latency of frames that come alone | `--size`, `--rate` |
+//! | `idle` | memory per client and CPU per connect | `--clients` |
+//!
+//! `size` is the whole message with the address in it. Warren's clients come from a file with a client id and a token
+//! a line: the clients 2n and 2n + 1 have a contract.
+
+mod cells;
+mod connect;
+mod protocol;
+
+use std::sync::Arc;
+
+use peers::Args;
+
+fn main() {
+    let args = Args::default();
+    if args.mode() == "nats-key" {
+        println!("{}", protocol::nats_public(&protocol::nats_key()));
+        return;
+    }
+    // Timers of the lone frames must not be rounded.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let generator = Arc::new(connect::Generator::new(&args));
+        match args.mode() {
+            "frames" => cells::frames(generator, &args).await,
+            "lone" => cells::lone(generator, &args).await,
+            "idle" => cells::idle(generator, &args).await,
+            other => panic!("cell {other:?}"),
+        }
+    });
+}
