@@ -117,7 +117,13 @@ async fn every_template_is_whole_with_everything_and_with_nothing() {
         plan: Plan {
             is_pro: true,
             renewal: Some(bold()),
-            subscriptions: vec![ShownPlan { end: bold(), renews: true, in_trial: true, ..ShownPlan::default() }],
+            subscriptions: vec![ShownPlan {
+                name: "all-monthly",
+                end: bold(),
+                renews: true,
+                in_trial: true,
+                ..ShownPlan::default()
+            }],
             may_subscribe: true,
             upgrade: "ios-annual",
         },

@@ -156,6 +156,25 @@ async fn a_key_is_given_for_the_devices_that_the_plan_opens() {
 }
 
 #[tokio::test]
+async fn a_browser_gets_the_key_as_a_file() {
+    let api = TestApi::with_config(config());
+    let mut browser = browser(&api).await;
+    let fields = [("platform", "mac"), ("browser", "true")];
+    assert_eq!(browser.signed_form("/get-key", &fields).await.location(), "/clients");
+    browser.form("/get-key", &fields).await.expect(403);
+
+    let receipt = sign(&api, json!({})).await;
+    browser
+        .as_program()
+        .post("/subscription-event", json!({"authtype": "android", "authreceipt": receipt}))
+        .await
+        .expect(200);
+    let file = browser.signed_form("/get-key", &[("platform", "android"), ("browser", "true")]).await;
+    assert_eq!(file.headers["content-type"], "application/x-pkcs12");
+    assert_eq!(file.headers["content-disposition"], "attachment; filename=\"certificate.p12\"");
+}
+
+#[tokio::test]
 async fn the_account_shows_what_is_paid_for() {
     let api = TestApi::with_config(config());
     let mut browser = browser(&api).await;
@@ -165,12 +184,12 @@ async fn the_account_shows_what_is_paid_for() {
     let body = json!({"authtype": "android", "authreceipt": receipt});
     program(&api).await.post("/subscription-event", body).await.expect(200);
     let page = browser.get("/account").await;
-    assert!(page.text.contains("android-monthly") && page.text.contains("renewed on 2026-03-03"), "{}", page.text);
+    assert!(page.text.contains("Android, monthly") && page.text.contains("renewed on 2026-03-03"), "{}", page.text);
     assert!(page.text.contains("upgrade=android-monthly"));
     let form = [("source", "tok_visa"), ("trial", "false"), ("plan", "all-annual"), ("upgrade", "android-monthly")];
     assert_eq!(browser.signed_form("/new-subscription", &form).await.location(), "/account");
     let page = browser.get("/account").await;
-    assert!(page.text.contains("all-annual") && !page.text.contains("/new-subscription"));
+    assert!(page.text.contains("All devices, yearly") && !page.text.contains("/new-subscription"));
     assert!(page.text.contains("receiptType=stripe"));
 }
 
