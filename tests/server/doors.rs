@@ -1,5 +1,5 @@
-//! One account, whichever door its owner comes through: the bootstrap API, the client API, a certificate; and the way out
-//! that an access key opens.
+//! One account, whichever door its owner comes through: the bootstrap API, the client API, the account website, a
+//! certificate; and the way out that an access key opens.
 
 use std::process::Output;
 use std::time::Duration;
@@ -69,6 +69,19 @@ impl Scene {
         let (status, body) = self.call("/api/login", "", Some(body)).await;
         assert_eq!(status, 200, "{body}");
         (body["token"].as_str().unwrap().to_owned(), body["device_id"].clone())
+    }
+
+    /// What the account website answers an app that holds this cookie: status, cookie, text.
+    async fn visit(&self, path: &str, cookie: &str, body: Option<Value>) -> (u16, String, String) {
+        let url = url(&self.process, path);
+        let request = match body {
+            Some(body) => self.http.post(url).json(&body),
+            None => self.http.get(url).header("accept", "text/html"),
+        };
+        let answer = request.header("cookie", cookie).send().await.unwrap();
+        let set = answer.headers().get("set-cookie").map(|cookie| cookie.to_str().unwrap().to_owned());
+        let cookie = set.and_then(|set| Some(set.split_once(';')?.0.to_owned())).unwrap_or_default();
+        (answer.status().as_u16(), cookie, answer.text().await.unwrap())
     }
 
     /// The key to the first server, as soon as there is one.
@@ -230,6 +243,58 @@ async fn a_device_removed_at_one_door_is_out_at_all() {
     assert_eq!(scene.call("/api/user", &token, None).await.0, 401, "its token dies");
     assert!(ends(scene.transport(&key.token).await).await, "its key is refused");
     assert_eq!(scene.call("/api/user", &other, None).await.0, 200, "the others are as they were");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_website_opens_to_the_same_account_and_cuts_its_devices_everywhere() {
+    let scene = Scene::start().await;
+    let _provider = scene.provider("valley-lab").await;
+    let (token, device) = scene.log_in("phone").await;
+    let key: AccessKey = scene.key(&token, &device).await.parse().unwrap();
+    let reader = scene.transport(&key.token).await;
+
+    let body = json!({"email": EMAIL, "password": PASSWORD});
+    let (status, cookie, text) = scene.visit("/signin", "", Some(body)).await;
+    assert_eq!((status, text.as_str()), (200, r#"{"code":0,"message":"Signed In"}"#));
+    let (status, _, page) = scene.visit("/account", &cookie, None).await;
+    assert!(status == 200 && page.contains(EMAIL) && page.contains("hilltop-lab"), "{page}");
+    assert!(page.contains("phone") && page.contains(&key.client_id.to_string()), "{page}");
+
+    let removal = json!({"clientId": key.client_id.to_string()});
+    assert_eq!(scene.visit("/remove-device", "", Some(removal.clone())).await.0, 401);
+    let (status, _, text) = scene.visit("/remove-device", &cookie, Some(removal)).await;
+    assert!(status < 400, "{status}: {text}");
+    assert!(ends(reader).await, "its relay session closes");
+    assert_eq!(scene.call("/api/user", &token, None).await.0, 401, "its token dies");
+    assert!(ends(scene.transport(&key.token).await).await, "its key is refused");
+    let (_, clients) = scene.call("/network/clients", scene.user.token().unwrap(), None).await;
+    assert_eq!(clients["clients"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_made_at_the_website_opens_the_other_doors() {
+    const EMAIL: &str = "bob@hill.example";
+    const PASSWORD: &str = "Correct-Horse-7";
+    let scene = Scene::start().await;
+    let account = json!({"email": EMAIL, "password": PASSWORD});
+    let (status, _, text) = scene.visit("/signup", "", Some(account.clone())).await;
+    assert_eq!(status, 200, "{text}");
+    let (status, cookie, _) = scene.visit("/signin", "", Some(account)).await;
+    assert_eq!(status, 200);
+
+    let body = json!({"email": EMAIL, "password": PASSWORD, "device_id": "phone"});
+    let (status, app) = scene.call("/api/login", "", Some(body)).await;
+    assert_eq!(status, 200, "{app}");
+    let body = json!({"user_auth": EMAIL, "password": PASSWORD});
+    let (status, login) = scene.call("/auth/login-with-password", "", Some(body)).await;
+    let user_token = login["network"]["by_jwt"].as_str().unwrap_or_default();
+    assert!(status == 200 && !user_token.is_empty(), "{login}");
+    let (_, clients) = scene.call("/network/clients", user_token, None).await;
+    assert_eq!(clients["clients"][0]["device_name"], "phone", "{clients}");
+    let (_, _, page) = scene.visit("/account", &cookie, None).await;
+    assert!(page.contains("phone"), "{page}");
+    let (_, user) = scene.call("/api/user", app["token"].as_str().unwrap(), None).await;
+    assert!(page.contains(user["network_name"].as_str().unwrap()), "{user}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
