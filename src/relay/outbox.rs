@@ -24,6 +24,10 @@ const CONTROL_RESERVE_FRAMES: usize = 64;
 /// See [`CONTROL_RESERVE_FRAMES`].
 const CONTROL_RESERVE_BYTES: usize = CONTROL_RESERVE_FRAMES * crate::wire::MAX_FRAME_BYTES;
 
+/// Frames waiting from which on an outbox holds copies. A frame shares the buffer that it was read into with others, and
+/// keeps the whole of it alive; one client that does not read must not hold a buffer for each of its frames.
+const LAG_FRAMES: usize = 256;
+
 /// What an outbox holds at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -138,8 +142,9 @@ impl Outbox {
                 bytes <= limit
             })
             .count();
+        let is_lagging = state.waiting.len() >= LAG_FRAMES;
         for frame in run.drain(..fitting) {
-            state.add(frame);
+            state.add(if is_lagging { Bytes::copy_from_slice(&frame) } else { frame });
         }
         let waker = if fitting > 0 { state.waker.take() } else { None };
         self.budget.spend(state.waiting_bytes - before);
@@ -350,6 +355,19 @@ mod tests {
         let mut run = frames(3, 5);
         assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
         assert_eq!(run.len(), 1);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_holds_few_of_the_buffers_that_its_frames_came_in() {
+        let outbox = Outbox::new(Bounds { frames: 1024, bytes: 1 << 20 });
+        let sent = frames(LAG_FRAMES + 10, 5);
+        for frame in &sent {
+            outbox.push(&mut vec![frame.clone()]).unwrap();
+        }
+        let Poll::Ready((_, taken)) = take(&outbox) else { panic!("nothing waits") };
+        assert_eq!(taken, sent);
+        let shared = taken.iter().zip(&sent).filter(|(taken, sent)| taken.as_ptr() == sent.as_ptr()).count();
+        assert_eq!(shared, LAG_FRAMES);
     }
 
     #[test]
