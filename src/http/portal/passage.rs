@@ -221,6 +221,8 @@ fn page(state: &ApiState, reader: &Reader, error: &PortalError) -> Response {
         response
     };
     match (error.status, error.form.as_deref()) {
+        // Whoever failed to sign in goes back to that form, all others go to it.
+        (StatusCode::UNAUTHORIZED, Some(form)) if form.starts_with("/signin") => return flash(form),
         (StatusCode::UNAUTHORIZED, _) => return flash("/signin"),
         (StatusCode::OK, Some(form)) => return flash(form),
         (status, Some(form)) if status.is_client_error() => return flash(form),

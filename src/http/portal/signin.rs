@@ -23,8 +23,13 @@ const NOT_CONFIRMED: i32 = 1;
 /// The code of an empty receipt.
 const NO_RECEIPT: i32 = 5;
 
-/// Where a sign-in may lead.
-const TARGETS: [&str; 2] = ["/new-subscription?browser=true", "/payment-methods"];
+/// Where a sign-in may lead, and the form that leads there.
+const TARGETS: [(&str, &str); 2] = [
+    ("/new-subscription?browser=true", "/signin?redirecturi=%2Fnew-subscription%3Fbrowser%3Dtrue"),
+    ("/payment-methods", "/signin?redirecturi=%2Fpayment-methods"),
+];
+/// Where it leads otherwise.
+const ACCOUNT: (&str, &str) = ("/account", "/signin");
 
 /// The routes of this file.
 pub fn routes(state: &ApiState) -> Vec<Route> {
@@ -47,25 +52,25 @@ impl Page for SignInPage {
     const TEMPLATE: &'static str = "signin.html";
 }
 
-/// Where a sign-in leads that asks for this: nowhere but to pages that are meant.
-fn target(fields: &Fields) -> &'static str {
+/// Where a sign-in leads that asks for this, nowhere but to pages that are meant; and the form for another try.
+fn target(fields: &Fields) -> (&'static str, &'static str) {
     let wished = fields.text("redirecturi");
-    TARGETS.into_iter().find(|target| *target == wished).unwrap_or("/account")
+    TARGETS.into_iter().find(|(target, _)| *target == wished).unwrap_or(ACCOUNT)
 }
 
 async fn sign_in_page(State(state): State<ApiState>, reader: Reader, Query(query): Query) -> PortalResult {
-    let target = target(&query);
+    let (target, _) = target(&query);
     if reader.is_signed_in() {
         return Ok(go::to(target));
     }
-    let redirect_uri = if target == "/account" { "" } else { target };
+    let redirect_uri = if target == ACCOUNT.0 { "" } else { target };
     reader.page(&state, &SignInPage { redirect_uri })
 }
 
 async fn sign_in_post(State(state): State<ApiState>, reader: Reader, Post(fields): Post) -> PortalResult {
     match fields.has("authtype") || fields.has("authreceipt") {
         true => sign_in_with_receipt(&state, &reader, &fields).await,
-        false => sign_in_with_password(&state, &reader, &fields).await.map_err(|error| error.at("/signin")),
+        false => sign_in_with_password(&state, &reader, &fields).await.map_err(|error| error.at(target(&fields).1)),
     }
 }
 
@@ -77,7 +82,7 @@ async fn sign_in_with_password(state: &ApiState, reader: &Reader, fields: &Field
     match state.accounts.web_sign_in(&reader.origin(), &address, password, context).await? {
         WebSignIn::SignedIn(secret) => {
             let response = match reader.wants_html() {
-                true => go::to(target(fields)),
+                true => go::to(target(fields).0),
                 false => signed_in(),
             };
             Ok(session::begin(response, secret))

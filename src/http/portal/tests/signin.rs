@@ -127,6 +127,14 @@ async fn signing_in_leads_to_pages_that_are_meant_and_nowhere_else() {
         let wished: String = form_urlencoded::byte_serialize(wish.as_bytes()).collect();
         let page = browser.get(&format!("/signin?redirecturi={wished}")).await;
         assert_eq!(page.text.contains("name=\"redirecturi\""), target != "/account", "{wish}");
+        let mistyped = [("email", EMAIL), ("password", "Wrong-Horse-7"), ("redirecturi", wish)];
+        let form = browser.form("/signin", &mistyped).await.location().to_owned();
+        let page = browser.get(&form).await;
+        assert_eq!(
+            page.text.contains("name=\"redirecturi\""),
+            target != "/account",
+            "the wish outlives a mistake: {wish}"
+        );
         let fields = [("email", EMAIL), ("password", PASSWORD), ("redirecturi", wish)];
         assert_eq!(browser.form("/signin", &fields).await.location(), target, "{wish}");
         let again = browser.get(&format!("/signin?redirecturi={wished}")).await;
