@@ -16,6 +16,7 @@ mod client;
 mod contract;
 mod desk;
 mod invoice;
+mod mail;
 mod network;
 mod payout;
 mod provider;
@@ -64,6 +65,9 @@ enum Group {
     /// List and sign out devices of the client API
     #[command(subcommand, alias = "token")]
     Tokens(token::Tokens),
+    /// Send letters again to somebody who wanted no more
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// Show, grant and claw back balances
     #[command(subcommand)]
     Balance(balance::Balance),
@@ -115,6 +119,7 @@ pub fn run(arguments: AdminArgs) -> anyhow::Result<()> {
             Group::Session(command) => command.run(&desk).await,
             Group::Certificates(command) => command.run(&desk).await,
             Group::Tokens(command) => command.run(&desk).await,
+            Group::Mail(command) => command.run(&desk).await,
             Group::Balance(command) => command.run(&desk).await,
             Group::BalanceCode(command) => command.run(&desk).await,
             Group::Payout(command) => command.run(&desk).await,

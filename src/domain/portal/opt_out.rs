@@ -120,3 +120,21 @@ impl Operation for OptOut<'_> {
         Ok(true)
     }
 }
+
+/// Sends somebody letters again, as they have asked the operator.
+pub struct AllowLetters<'a> {
+    /// Their address, in lower case.
+    pub address: &'a str,
+}
+
+impl Operation for AllowLetters<'_> {
+    /// Whether they had wanted none.
+    type Output = bool;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, DomainError> {
+        let key = key(tx, &canonical(self.address));
+        let is_known = tx.get(&OPT_OUTS, &key)?.is_some();
+        tx.delete(&OPT_OUTS, &key)?;
+        Ok(is_known)
+    }
+}

@@ -29,6 +29,7 @@ pub mod certificate;
 pub mod client;
 pub mod contract;
 pub mod invoice;
+pub mod mail;
 pub mod network;
 pub mod payout;
 pub mod provider;
@@ -72,6 +73,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(stats::routes())
         .merge(wallet::routes())
         .merge(token::routes())
+        .merge(mail::routes())
         .merge(invoice::routes())
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_BYTES))

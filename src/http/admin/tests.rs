@@ -4,6 +4,9 @@ use serde_json::json;
 
 use super::router;
 use crate::domain::effect::Effect;
+use crate::domain::error::DomainError;
+use crate::domain::operation::{Operation, Tx};
+use crate::domain::portal::opt_out::{OptOut, Spare, code_for};
 use crate::domain::stats::record::{TRANSFER_DAYS, TransferDay};
 use crate::http::api::provider::tests::{located, provide};
 use crate::http::testing::TestApi;
@@ -416,4 +419,28 @@ async fn orders_are_approved_once_and_refused() {
     assert_eq!(ask("/order/reject", json!({"order": orders[1]})).await.expect(200)["status"], "rejected");
     ask("/order/pay", json!({"order": orders[1]})).await.expect(400);
     ask("/order/reject", json!({"order": "cs_local_none"})).await.expect(404);
+}
+
+#[tokio::test]
+async fn letters_are_allowed_to_addresses_that_wanted_none() {
+    let api = api();
+    let allow = |address: &str| api.post("/mail/allow", json!({"address": address}));
+    allow("nobody").await.expect(400);
+    let refused = allow("ada@hill.example").await.expect(404);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("ada@hill.example"));
+    let code = api.state.service.run(&CodeOf("ada@hill.example")).await.unwrap();
+    let stop = OptOut { address: "ada@hill.example", code: &code, spare: Spare::All };
+    assert!(api.state.service.run(&stop).await.unwrap());
+    assert_eq!(allow(" Ada@Hill.example ").await.expect(200)["address"], "ada@hill.example");
+    allow("ada@hill.example").await.expect(404);
+}
+
+struct CodeOf(&'static str);
+
+impl Operation for CodeOf {
+    type Output = String;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<String, DomainError> {
+        code_for(tx, self.0)
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::domain::auth::authenticate::Audience;
 use crate::domain::effect::Effect;
 use crate::domain::portal::mail::Letter;
+use crate::domain::portal::opt_out::AllowLetters;
 use crate::http::portal::testing::{Browser, EMAIL, PASSWORD};
 use crate::http::testing::TestApi;
 
@@ -274,6 +275,11 @@ async fn whoever_wants_no_letters_gets_none() {
     let path = format!("/newsletter-unsubscribe?email={EMAIL}&code={code}");
     let answer = api.form(&path, &[("List-Unsubscribe", "One-Click")]).await;
     assert_eq!(answer.location(), "/newsletter-unsubscribe-success");
+
+    // Only the operator can undo it.
+    assert!(api.state.service.run(&AllowLetters { address: EMAIL }).await.unwrap());
+    Browser::program(&api).post("/resend-confirm-code", json!({"email": EMAIL})).await;
+    assert_eq!(api.letters().len(), 1);
 }
 
 #[tokio::test]
