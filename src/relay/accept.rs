@@ -79,14 +79,19 @@ pub(super) fn websocket_response(
 }
 
 /// See [`Relay::serve_websocket`].
-pub(super) async fn serve_websocket<I>(relay: &Arc<Relay>, io: I, ticket: WebSocketTicket) -> EndReason
+pub(super) async fn serve_websocket<R, W>(
+    relay: &Arc<Relay>,
+    reader: WebSocketReader<R>,
+    writer: WebSocketWriter<W>,
+    ticket: WebSocketTicket,
+) -> EndReason
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
 {
     let Some(place) = ticket.place else {
         return relay.count_end(EndReason::TooMany);
     };
-    let (read_half, write_half) = tokio::io::split(io);
     let arrival = Arrival {
         kind: Kind::WebSocket,
         credentials: ticket.credentials,
@@ -96,7 +101,7 @@ where
         unauthenticated: ticket.unauthenticated,
         place,
     };
-    serve(relay, arrival, WebSocketReader::new(read_half), WebSocketWriter::new(write_half)).await
+    serve(relay, arrival, reader, writer).await
 }
 
 /// See [`Relay::serve_quic`].

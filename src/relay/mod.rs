@@ -28,6 +28,7 @@ use self::outbox::{Bounds, Outbox};
 use self::ports::{Authenticate, ContractGate, HandleControl, Resync};
 use self::registry::Registry;
 use self::resident::Resident;
+use self::transport::websocket::{WebSocketReader, WebSocketWriter};
 use crate::config::Config;
 use crate::domain::presence::Presence;
 use crate::domain::push::PushSink;
@@ -161,12 +162,20 @@ impl Relay {
         accept::websocket_response(self, request, address, certificate)
     }
 
-    /// Serves an upgraded WebSocket until it ends.
-    pub async fn serve_websocket<I>(self: &Arc<Self>, io: I, ticket: accept::WebSocketTicket) -> EndReason
+    /// Serves an upgraded WebSocket until it ends. `ahead` was read with the upgrade request.
+    pub async fn serve_websocket<R, W>(
+        self: &Arc<Self>,
+        read: R,
+        write: W,
+        ahead: &[u8],
+        ticket: accept::WebSocketTicket,
+    ) -> EndReason
     where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
     {
-        accept::serve_websocket(self, io, ticket).await
+        let (reader, writer) = (WebSocketReader::new(read, ahead), WebSocketWriter::new(write));
+        accept::serve_websocket(self, reader, writer, ticket).await
     }
 
     /// Serves an incoming QUIC connection until it ends.

@@ -232,7 +232,8 @@ impl TestRelay {
         let (_, ticket) = self.relay.websocket_response(&request, [127, 0, 0, 1].into(), None).unwrap();
         let (client, server) = tokio::io::duplex(pipe_bytes);
         let relay = self.relay.clone();
-        let served = tokio::spawn(async move { relay.serve_websocket(server, ticket).await });
+        let (read, write) = tokio::io::split(server);
+        let served = tokio::spawn(async move { relay.serve_websocket(read, write, &[], ticket).await });
         TestClient { socket: ClientBuilder::new().take_over(client), served }
     }
 

@@ -347,12 +347,14 @@ async fn too_many_transports_of_one_address_are_answered_and_closed() {
     let (response, second) = relay.relay.websocket_response(&request, address, None).unwrap();
     assert_eq!(response.status(), 101);
     let (_client, server) = tokio::io::duplex(64);
-    assert_eq!(relay.relay.serve_websocket(server, second).await, EndReason::TooMany);
+    let (read, write) = tokio::io::split(server);
+    assert_eq!(relay.relay.serve_websocket(read, write, &[], second).await, EndReason::TooMany);
     drop(first);
     let (_, third) = relay.relay.websocket_response(&request, address, None).unwrap();
     let (client, server) = tokio::io::duplex(64);
     drop(client);
-    assert_eq!(relay.relay.serve_websocket(server, third).await, EndReason::PeerClosed);
+    let (read, write) = tokio::io::split(server);
+    assert_eq!(relay.relay.serve_websocket(read, write, &[], third).await, EndReason::PeerClosed);
 }
 
 #[tokio::test(start_paused = true)]

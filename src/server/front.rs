@@ -8,15 +8,23 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
 use rustls::pki_types::CertificateDer;
+use tokio::io::Join;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use super::listeners::{Held, WriteHalf};
+use super::tls::stream::{TlsReader, TlsWriter};
 
 use crate::config::Config;
 use crate::http::address::{PeerAddr, client_address};
 use crate::http::layers::clean_path;
 use crate::relay::Relay;
+use crate::relay::accept::WebSocketTicket;
+use crate::relay::drop_reason::EndReason;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -90,13 +98,29 @@ impl RelayDoor {
         let relay = Arc::clone(&self.relay);
         self.tasks.spawn(async move {
             match upgrade.await {
-                Ok(upgraded) => {
-                    // Counted by the relay itself.
-                    let _ = relay.serve_websocket(TokioIo::new(upgraded), ticket).await;
-                }
+                // Counted by the relay itself.
+                Ok(upgraded) => drop(serve(&relay, upgraded, ticket).await),
                 Err(error) => tracing::debug!(%error, "a connection broke before it was a WebSocket"),
             }
         });
         response.map(|()| Body::empty())
+    }
+}
+
+/// Hands a connection to the relay as the two halves that it was made of.
+async fn serve(relay: &Arc<Relay>, upgraded: Upgraded, ticket: WebSocketTicket) -> EndReason {
+    match downcast::<TokioIo<Join<TlsReader<Held>, TlsWriter<WriteHalf>>>>(upgraded) {
+        Ok(Parts { io, read_buf, .. }) => {
+            let (reader, writer) = io.into_inner().into_inner();
+            relay.serve_websocket(reader, writer, &read_buf, ticket).await
+        }
+        Err(upgraded) => match downcast::<TokioIo<Join<Held, WriteHalf>>>(upgraded) {
+            Ok(Parts { io, read_buf, .. }) => {
+                let (reader, writer) = io.into_inner().into_inner();
+                relay.serve_websocket(reader, writer, &read_buf, ticket).await
+            }
+            // No listener makes another kind.
+            Err(_) => EndReason::PeerClosed,
+        },
     }
 }

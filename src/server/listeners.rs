@@ -14,16 +14,17 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, join};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::front::{Front, RemoteEnd};
-use super::read_ahead::ReadAhead;
+use super::tls::handshake;
 use crate::config::http::Http;
 use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
 
@@ -52,7 +53,7 @@ pub struct Listener {
     /// The open socket.
     pub socket: TcpListener,
     /// TLS, when it is on.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Arc<ServerConfig>>,
     /// What answers.
     pub front: Arc<Front>,
     /// Limits and times.
@@ -93,14 +94,14 @@ impl Listener {
                 shared.metrics.refused.inc();
                 continue;
             };
-            let held = Held { io: stream, _permit: permit, _open: GaugeGuard::new(&shared.metrics.open) };
-            tasks.spawn(Arc::clone(&shared).connection(held, peer));
+            let place = Place { _permit: permit, _open: GaugeGuard::new(&shared.metrics.open) };
+            tasks.spawn(Arc::clone(&shared).connection(stream, peer, place));
         }
     }
 }
 
 struct Shared {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServerConfig>>,
     front: Arc<Front>,
     limits: Http,
     metrics: ListenerMetrics,
@@ -108,28 +109,32 @@ struct Shared {
 }
 
 impl Shared {
-    async fn connection(self: Arc<Self>, held: Held, peer: SocketAddr) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Place) {
         let deadline = Instant::now() + self.limits.header_timeout;
-        if let Err(error) = held.io.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it was served");
             return;
         }
-        match &self.tls {
-            None => self.serve(held, RemoteEnd { address: peer, certificate: None }, deadline).await,
-            Some(acceptor) => match timeout(self.limits.header_timeout, acceptor.accept(ReadAhead::new(held))).await {
-                Ok(Ok(stream)) => {
-                    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
-                    self.serve(stream, RemoteEnd { address: peer, certificate }, deadline).await;
-                }
-                Ok(Err(error)) => {
-                    self.metrics.unfinished.inc();
-                    tracing::debug!(%error, "a TLS handshake failed");
-                }
-                Err(_) => {
-                    self.metrics.unfinished.inc();
-                    tracing::debug!("a TLS handshake took too long");
-                }
-            },
+        let (io, write) = stream.into_split();
+        let read = Held { io, _place: place };
+        let Some(config) = &self.tls else {
+            return self.serve(join(read, write), RemoteEnd { address: peer, certificate: None }, deadline).await;
+        };
+        // Boxed, so that its memory goes with it.
+        let handshake = Box::pin(handshake::accept(config, read, write));
+        match timeout(self.limits.header_timeout, handshake).await {
+            Ok(Ok(accepted)) => {
+                let end = RemoteEnd { address: peer, certificate: accepted.certificate };
+                self.serve(join(accepted.reader, accepted.writer), end, deadline).await;
+            }
+            Ok(Err(error)) => {
+                self.metrics.unfinished.inc();
+                tracing::debug!(%error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                self.metrics.unfinished.inc();
+                tracing::debug!("a TLS handshake took too long");
+            }
         }
     }
 
@@ -256,41 +261,23 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// A socket and its place among the open connections, which it keeps until it is closed.
-struct Held {
-    io: TcpStream,
+/// A place among the open connections.
+struct Place {
     _permit: OwnedSemaphorePermit,
     _open: GaugeGuard,
 }
 
+/// What a client says, and its place, which it keeps until its socket is closed.
+pub struct Held {
+    io: OwnedReadHalf,
+    _place: Place,
+}
+
+/// What a client is told.
+pub type WriteHalf = OwnedWriteHalf;
+
 impl AsyncRead for Held {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Held {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +35,6 @@ mod open_files;
 mod parts;
 mod portal_mail;
 mod quic;
-mod read_ahead;
 mod tls;
 
 use front::Front;
@@ -117,7 +115,7 @@ impl Server {
         status.set_quic(addresses.quic.map(Quic::Listening));
         let tls = match config.tls.mode {
             TlsMode::Off => None,
-            TlsMode::Files | TlsMode::SelfSigned => Some(TlsAcceptor::from(tls::https(&certificates, &clients)?)),
+            TlsMode::Files | TlsMode::SelfSigned => Some(tls::https(&certificates, &clients)?),
         };
         let limits =
             Http { max_connections: open_files::affordable(config.http.max_connections), ..config.http.clone() };

@@ -20,6 +20,10 @@ use crate::config::Config;
 use crate::config::tls::TlsMode;
 use crate::domain::secret_file;
 
+pub mod handshake;
+pub mod record;
+pub mod stream;
+
 /// Files of the certificate made at first start, in the data folder.
 const SELF_SIGNED_CERTIFICATE: &str = "tls-certificate.pem";
 const SELF_SIGNED_KEY: &str = "tls-key.pem";
@@ -82,6 +86,8 @@ pub fn https(
         .with_client_cert_verifier(Arc::clone(clients))
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // For `stream`, which takes over after the handshake.
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 

@@ -28,6 +28,16 @@ pub struct ReadBuffer {
 }
 
 impl ReadBuffer {
+    /// A buffer with something in it.
+    pub fn with(bytes: &[u8]) -> Self {
+        let mut buffer = Self::default();
+        if !bytes.is_empty() {
+            buffer.bytes = pool::take_shared(bytes.len());
+            buffer.bytes.extend_from_slice(bytes);
+        }
+        buffer
+    }
+
     /// Reads all that has come, up to a buffer full, and waits when nothing has. To be called when no message in
     /// `bytes` is complete. The end of the stream, or an error of it, is [`EndReason::PeerClosed`]. Cancel-safe.
     pub async fn fill<R: AsyncRead + Unpin>(&mut self, io: &mut R) -> Result<(), EndReason> {

@@ -15,8 +15,8 @@ pub mod pool;
 pub mod quic;
 pub mod websocket;
 
-/// Bytes gathered for one write at most; a batch beyond it becomes several writes.
-pub const MAX_WRITE_BYTES: usize = pool::BUFFER_BYTES;
+/// Bytes gathered for one write at most; a batch beyond it becomes several writes. Sealed by TLS it still fits a buffer.
+pub const MAX_WRITE_BYTES: usize = pool::BUFFER_BYTES - 1024;
 
 /// What a transport is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

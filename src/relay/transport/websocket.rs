@@ -42,9 +42,9 @@ struct Fragments {
 }
 
 impl<R: AsyncRead + Unpin + Send + 'static> WebSocketReader<R> {
-    /// Reads from `io`, which stands right behind the upgrade response.
-    pub fn new(io: R) -> Self {
-        Self { io, buffer: ReadBuffer::default(), fragments: None }
+    /// Reads from `io`, of which `ahead` was read together with the upgrade request.
+    pub fn new(io: R, ahead: &[u8]) -> Self {
+        Self { io, buffer: ReadBuffer::with(ahead), fragments: None }
     }
 
     fn fragment(&mut self, first: u8, payload: BytesMut) -> Result<Option<Message>, EndReason> {

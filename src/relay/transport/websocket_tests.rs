@@ -20,7 +20,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Everything the reader makes of `bytes`, and how it ends.
 async fn read(bytes: Vec<u8>) -> (Vec<Message>, EndReason) {
-    let mut reader = WebSocketReader::new(std::io::Cursor::new(bytes));
+    let mut reader = WebSocketReader::new(std::io::Cursor::new(bytes), &[]);
     let mut messages = Vec::new();
     loop {
         match reader.next() {
@@ -81,7 +81,7 @@ async fn what_breaks_the_protocol_ends_the_connection() {
 async fn a_client_of_another_make_understands_and_is_understood() {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (read_half, write_half) = tokio::io::split(server);
-    let mut reader = WebSocketReader::new(read_half);
+    let mut reader = WebSocketReader::new(read_half, &[]);
     let mut writer = WebSocketWriter::new(write_half);
     let mut client = ClientBuilder::new().take_over(client);
 

@@ -1,0 +1,348 @@
+//! The two directions of a TLS connection after its handshake, each on its own, without a lock between them.
+//!
+//! Between turns an idle connection holds two keys and no buffers: ciphertext is read into a buffer of the thread's
+//! [`pool`] and opened straight into the memory of whoever reads; what is written is sealed straight into another.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use parking_lot::Mutex;
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+use rustls::{AlertDescription, Error, ExtractedSecrets, InvalidMessage};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::handshake::broken;
+use super::record::{
+    ALERT, APPLICATION_DATA, HANDSHAKE, MAX_OVERHEAD_BYTES, MAX_PLAIN_BYTES, Opened, Opener, Sealer, record_length,
+};
+use crate::relay::transport::pool;
+
+/// Reads without content after which others have a turn.
+const MAX_EMPTY_READS: usize = 8;
+
+/// KeyUpdate that asks for none in return, and one that does (RFC 8446 section 4.6.3).
+const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+/// See [`KEY_UPDATE`].
+const KEY_UPDATE_REQUEST: [u8; 5] = [24, 0, 0, 1, 1];
+
+const ALERT_WARNING: u8 = 1;
+const CLOSE_NOTIFY: [u8; 2] = [ALERT_WARNING, 0];
+const USER_CANCELED: u8 = 90;
+
+/// What makes the next keys.
+struct Rekeying {
+    connection: Mutex<KernelConnection<ServerConnectionData>>,
+    /// Whether the client asked for new keys of ours.
+    is_owed: AtomicBool,
+}
+
+/// Both directions of a connection, whose reader has read `ahead` of the handshake.
+pub fn after_handshake<R, W>(
+    connection: KernelConnection<ServerConnectionData>,
+    secrets: &ExtractedSecrets,
+    (read, ahead): (R, &[u8]),
+    write: W,
+) -> Result<(TlsReader<R>, TlsWriter<W>), Error> {
+    let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
+    let opener = Opener::new((secrets.rx.0, &secrets.rx.1), version)?;
+    let sealer = Sealer::new((secrets.tx.0, &secrets.tx.1), version, suite)?;
+    let rekeying = Arc::new(Rekeying { connection: Mutex::new(connection), is_owed: AtomicBool::new(false) });
+    let reader = TlsReader {
+        io: read,
+        opener,
+        rekeying: Arc::clone(&rekeying),
+        input: if ahead.is_empty() { Span::default() } else { Span::take(ahead) },
+        rest: Box::default(),
+        opened: Span::default(),
+        is_closed: false,
+    };
+    Ok((reader, TlsWriter { io: write, sealer, rekeying, sealed: Span::default(), is_closed: false }))
+}
+
+/// Bytes `start..end` of a buffer.
+#[derive(Default)]
+struct Span {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// A buffer of the thread, with `rest` in it.
+    fn take(rest: &[u8]) -> Self {
+        let mut buffer = pool::take_full();
+        buffer[..rest.len()].copy_from_slice(rest);
+        Self { buffer, start: 0, end: rest.len() }
+    }
+
+    /// Gives the buffer back.
+    fn give(&mut self) {
+        if !self.buffer.is_empty() {
+            pool::give_full(std::mem::take(&mut self.buffer));
+        }
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Moves what there is to the front.
+    fn compact(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        self.give();
+    }
+}
+
+/// What the client says.
+pub struct TlsReader<R> {
+    io: R,
+    opener: Opener,
+    rekeying: Arc<Rekeying>,
+    /// Read and not yet opened.
+    input: Span,
+    /// The beginning of a record while the rest of it has not come.
+    rest: Box<[u8]>,
+    /// Opened for a reader that had too little room for it.
+    opened: Span,
+    is_closed: bool,
+}
+
+impl<R: AsyncRead + Unpin> TlsReader<R> {
+    /// Opens what was read, as far as there is room for it in `out`.
+    fn open_all(&mut self, out: &mut ReadBuf<'_>) -> Result<(), Error> {
+        let before = out.filled().len();
+        while !self.is_closed
+            && self.opened.is_empty()
+            && let Some(length) = record_length(self.input.bytes())?
+        {
+            let room = self.opener.room(length);
+            let record = &self.input.bytes()[..length];
+            if out.remaining() >= room {
+                let plain = out.initialize_unfilled_to(room);
+                let opened = self.opener.open(record, plain)?;
+                if opened.content == APPLICATION_DATA {
+                    out.advance(opened.length);
+                } else {
+                    let message = Message::of(opened, plain)?;
+                    self.handle(message)?;
+                }
+            } else if out.filled().len() == before {
+                let mut buffer = vec![0; room];
+                let opened = self.opener.open(record, &mut buffer)?;
+                if opened.content == APPLICATION_DATA {
+                    self.opened = Span { buffer, start: 0, end: opened.length };
+                    self.hand_out(out);
+                } else {
+                    self.handle(Message::of(opened, &buffer)?)?;
+                }
+            } else {
+                break;
+            }
+            self.input.start += length;
+        }
+        if self.input.is_empty() {
+            self.input.give();
+        }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, out: &mut ReadBuf<'_>) {
+        let length = out.remaining().min(self.opened.bytes().len());
+        out.put_slice(&self.opened.bytes()[..length]);
+        self.opened.start += length;
+        if self.opened.is_empty() {
+            self.opened = Span::default();
+        }
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::CloseNotify => self.is_closed = true,
+            Message::Nothing => {}
+            Message::KeyUpdate { is_answer_wanted } => {
+                let mut connection = self.rekeying.connection.lock();
+                let (sequence, secrets) = connection.update_rx_secret()?;
+                self.opener = Opener::new((sequence, &secrets), connection.protocol_version())?;
+                if is_answer_wanted {
+                    self.rekeying.is_owed.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads into a buffer of the thread. When nothing has come it is given back, and what was in it is kept apart.
+    fn poll_input(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.buffer.is_empty() {
+            self.input = Span::take(&std::mem::take(&mut self.rest));
+        } else {
+            self.input.compact();
+        }
+        let mut buffer = ReadBuf::new(&mut self.input.buffer[self.input.end..]);
+        let read = Pin::new(&mut self.io).poll_read(context, &mut buffer);
+        let length = buffer.filled().len();
+        self.input.end += length;
+        if length == 0 {
+            self.rest = self.input.bytes().into();
+            self.input.give();
+        }
+        read.map_ok(|()| length)
+    }
+}
+
+/// A record that carries no content.
+enum Message {
+    CloseNotify,
+    KeyUpdate { is_answer_wanted: bool },
+    Nothing,
+}
+
+impl Message {
+    fn of(opened: Opened, plain: &[u8]) -> Result<Self, Error> {
+        match (opened.content, &plain[..opened.length]) {
+            (ALERT, bytes) if bytes == CLOSE_NOTIFY => Ok(Self::CloseNotify),
+            (ALERT, [_, USER_CANCELED]) => Ok(Self::Nothing),
+            (ALERT, [_, reason]) => Err(Error::AlertReceived(AlertDescription::from(*reason))),
+            (HANDSHAKE, bytes) if bytes == KEY_UPDATE => Ok(Self::KeyUpdate { is_answer_wanted: false }),
+            (HANDSHAKE, bytes) if bytes == KEY_UPDATE_REQUEST => Ok(Self::KeyUpdate { is_answer_wanted: true }),
+            _ => Err(InvalidMessage::InvalidContentType.into()),
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for TlsReader<R> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if out.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.opened.is_empty() {
+            this.hand_out(out);
+            return Poll::Ready(Ok(()));
+        }
+        let before = out.filled().len();
+        for _ in 0..MAX_EMPTY_READS {
+            this.open_all(out).map_err(broken)?;
+            if out.filled().len() > before || this.is_closed {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_input(context))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// What the client is told.
+pub struct TlsWriter<W> {
+    io: W,
+    sealer: Sealer,
+    rekeying: Arc<Rekeying>,
+    /// Sealed and not yet written.
+    sealed: Span,
+    is_closed: bool,
+}
+
+impl<W: AsyncWrite + Unpin> TlsWriter<W> {
+    /// Writes what is sealed.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.sealed.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(context, self.sealed.bytes()))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                length => self.sealed.start += length,
+            }
+        }
+        self.sealed.give();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Seals one record behind the others.
+    fn seal(&mut self, content: u8, plain: &[u8]) -> Result<(), Error> {
+        if self.sealed.buffer.is_empty() {
+            self.sealed = Span::take(&[]);
+        }
+        self.sealed.end += self.sealer.seal(content, plain, &mut self.sealed.buffer[self.sealed.end..])?;
+        Ok(())
+    }
+
+    /// Takes new keys when the client asked for it, or the old ones have sealed enough.
+    fn rekey(&mut self) -> Result<(), Error> {
+        if !self.sealer.is_spent() && !self.rekeying.is_owed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.rekeying.is_owed.store(false, Ordering::Relaxed);
+        self.seal(HANDSHAKE, &KEY_UPDATE)?;
+        let mut connection = self.rekeying.connection.lock();
+        let (sequence, secrets) = connection.update_tx_secret()?;
+        let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
+        self.sealer = Sealer::new((sequence, &secrets), version, suite)?;
+        Ok(())
+    }
+
+    /// Seals as much as one buffer holds.
+    fn seal_all(&mut self, plain: &[u8]) -> Result<usize, Error> {
+        self.rekey()?;
+        let mut taken = 0;
+        while taken < plain.len() {
+            let room = pool::BUFFER_BYTES.saturating_sub(self.sealed.end + MAX_OVERHEAD_BYTES);
+            let length = MAX_PLAIN_BYTES.min(plain.len() - taken).min(room);
+            if length == 0 {
+                break;
+            }
+            self.seal(APPLICATION_DATA, &plain[taken..taken + length])?;
+            taken += length;
+        }
+        Ok(taken)
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for TlsWriter<W> {
+    /// Takes what one buffer holds once what was taken before is written.
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, plain: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        ready!(this.poll_send(context))?;
+        let taken = this.seal_all(plain).map_err(broken)?;
+        // What does not go out now is written by the next call, or by a flush.
+        if let Poll::Ready(Err(error)) = this.poll_send(context) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.poll_send(context))?;
+        Pin::new(&mut this.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.poll_send(context))?;
+        if !std::mem::replace(&mut this.is_closed, true) {
+            this.seal(ALERT, &CLOSE_NOTIFY).map_err(broken)?;
+            ready!(this.poll_send(context))?;
+        }
+        Pin::new(&mut this.io).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
