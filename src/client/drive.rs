@@ -138,7 +138,7 @@ impl Drive {
         let start = |dialer| Link::start(dialer, options.backoff, inbox.clone(), link_changed.clone());
         let links = dialers.into_iter().map(start).collect();
         let mut config = EndpointConfig::client(options.id, ids);
-        config.send.asks_ahead = options.asks_ahead;
+        Arc::make_mut(&mut config.send).asks_ahead = options.asks_ahead;
         Self {
             endpoint: Endpoint::new(config),
             clock,

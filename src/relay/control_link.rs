@@ -11,13 +11,14 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::control_queue::Work;
 use super::drop_reason::{DropReason, EndReason};
@@ -40,48 +41,26 @@ const PACE: Duration = Duration::from_millis(5);
 /// A pack on its way through the handler; `None` in the end when it could not be handled now.
 type Handling = Pin<Box<dyn Future<Output = Option<DeliveryId>> + Send>>;
 
-/// Runs until the resident is given up.
-pub async fn run(relay: Arc<Relay>, resident: Arc<Resident>) {
-    let _counted = GaugeGuard::new(&relay.metrics.residents);
-    let mut link = Link::new(Arc::clone(&relay), Arc::clone(&resident));
-    while link.is_wanted() {
-        link.follow_transports();
-        link.carry_out();
-        let deadline = link.next_deadline();
-        tokio::select! {
-            biased;
-            () = relay.stopping.cancelled() => break,
-            done = finished(&mut link.handling) => match done {
-                Some(id) => link.confirm(id),
-                // Without an acknowledgement the client sends the pack again, over a transport and to a state anew.
-                None => relay.registry.give_up(&resident, EndReason::Unstored),
-            },
-            work = poll_fn(|context| resident.control.poll_take(context)) => link.take(work),
-            () = until(deadline) => link.handle_timeout(),
+/// Runs until the resident is given up, or the relay stops. Every client has one of these, which mostly waits: what is
+/// in use only while something happens, timers among it, is boxed, and gone when nothing does.
+pub fn run(relay: Arc<Relay>, resident: Arc<Resident>) -> impl Future<Output = ()> {
+    let mut link = Link::new(relay, resident);
+    let mut has_ended = false;
+    poll_fn(move |context| {
+        while !has_ended && link.is_wanted() {
+            link.follow_transports();
+            link.carry_out();
+            if !link.poll_event(context) {
+                return Poll::Pending;
+            }
         }
-    }
-    // What has begun is finished: its effects are wanted, though nobody is left to be told.
-    if let Some(handling) = link.handling {
-        handling.await;
-    }
-}
-
-async fn finished(handling: &mut Option<Handling>) -> Option<DeliveryId> {
-    match handling {
-        Some(future) => {
-            let id = future.await;
-            *handling = None;
-            id
+        has_ended = true;
+        // What has begun is finished: its effects are wanted, though nobody is left to be told.
+        match &mut link.handling {
+            Some(handling) => handling.as_mut().poll(context).map(drop),
+            None => Poll::Ready(()),
         }
-        None => pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
-    }
+    })
 }
 
 struct Link {
@@ -98,12 +77,16 @@ struct Link {
     expires: Option<Instant>,
     /// The first lists come with the announcement of the first transport.
     is_announced: bool,
+    /// Wakes the link when something is due; none while nothing is.
+    alarm: Option<Pin<Box<Sleep>>>,
+    _counted: GaugeGuard,
 }
 
 impl Link {
     fn new(relay: Arc<Relay>, resident: Arc<Resident>) -> Self {
         let config = EndpointConfig::control(resident.client_id, Arc::clone(&relay.ids));
         Self {
+            _counted: GaugeGuard::new(&relay.metrics.residents),
             relay,
             resident,
             endpoint: Endpoint::new(config),
@@ -113,12 +96,58 @@ impl Link {
             attach_count: 0,
             expires: None,
             is_announced: false,
+            alarm: None,
         }
     }
 
     fn is_wanted(&self) -> bool {
         let is_expired = self.expires.is_some_and(|expires| Instant::now() >= expires);
-        !(self.resident.is_retired() || (is_expired && self.relay.registry.forget_detached(&self.resident)))
+        let is_over = self.relay.stopping.is_cancelled() || self.resident.is_retired();
+        !(is_over || (is_expired && self.relay.registry.forget_detached(&self.resident)))
+    }
+
+    /// Takes the next thing that has happened; false when nothing has, and the task is woken once something does.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> bool {
+        if let Some(handling) = &mut self.handling
+            && let Poll::Ready(done) = handling.as_mut().poll(context)
+        {
+            self.handling = None;
+            match done {
+                Some(id) => self.confirm(id),
+                // Without an acknowledgement the client sends the pack again, over a transport and to a state anew.
+                None => self.relay.registry.give_up(&self.resident, EndReason::Unstored),
+            }
+            return true;
+        }
+        if let Poll::Ready(work) = self.resident.control.poll_take(context) {
+            self.take(work);
+            return true;
+        }
+        let Some(deadline) = self.next_deadline() else {
+            self.alarm = None;
+            self.shrink();
+            return false;
+        };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        let is_due = alarm.as_mut().poll(context).is_ready();
+        if is_due {
+            self.alarm = None;
+            self.handle_timeout();
+        } else {
+            self.shrink();
+        }
+        is_due
+    }
+
+    /// Gives back the memory of a past burst.
+    fn shrink(&mut self) {
+        self.endpoint.shrink();
+        if self.deliveries.is_empty() {
+            self.deliveries = VecDeque::new();
+        }
     }
 
     /// Tells the endpoint of transports that came or went.

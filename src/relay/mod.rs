@@ -163,24 +163,27 @@ impl Relay {
     }
 
     /// Serves an upgraded WebSocket until it ends. `ahead` was read with the upgrade request.
-    pub async fn serve_websocket<R, W>(
+    pub fn serve_websocket<R, W>(
         self: &Arc<Self>,
         read: R,
         write: W,
         ahead: &[u8],
         ticket: accept::WebSocketTicket,
-    ) -> EndReason
+    ) -> impl Future<Output = EndReason> + Send + use<R, W>
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,
     {
         let (reader, writer) = (WebSocketReader::new(read, ahead), WebSocketWriter::new(write));
-        accept::serve_websocket(self, reader, writer, ticket).await
+        accept::serve_websocket(self, reader, writer, ticket)
     }
 
     /// Serves an incoming QUIC connection until it ends.
-    pub async fn serve_quic(self: &Arc<Self>, incoming: quinn::Incoming) -> EndReason {
-        accept::serve_quic(self, incoming).await
+    pub fn serve_quic(
+        self: &Arc<Self>,
+        incoming: quinn::Incoming,
+    ) -> impl Future<Output = EndReason> + Send + use<> {
+        accept::serve_quic(self, incoming)
     }
 
     /// Cuts the transports of a client that was removed, or whose certificate ended, and forgets its state.
@@ -225,6 +228,9 @@ impl Relay {
             }
         }
         self.stopping.cancel();
+        for resident in self.registry.all() {
+            resident.control.transports_changed();
+        }
         self.tasks.close();
         if tokio::time::timeout(DRAIN_LIMIT, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "connections did not end in time");

@@ -57,6 +57,12 @@ impl AckWindow {
         self.due = Some(now);
     }
 
+    /// Gives back the memory of acks that have left.
+    pub(crate) fn shrink(&mut self) {
+        self.selective.shrink_to_fit();
+        self.missing.shrink_to_fit();
+    }
+
     /// When the gathered acks must leave.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         self.due

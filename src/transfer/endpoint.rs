@@ -21,6 +21,7 @@ use super::output::{
 };
 use super::receive_sequence::{ReceiveEnd, ReceiveSequence};
 use super::send_sequence::SendSequence;
+use super::sequences::{Key, Sequences};
 use super::settings::{EndpointConfig, Expiry};
 use super::steady::SteadyTime;
 use crate::ids::{ClientId, ContractId, Id, IdGenerator, SequenceId};
@@ -30,9 +31,6 @@ use crate::wire::messages::{Contract, Frame, Provide, StoredContract};
 
 /// Sequences remembered as refused for a bad contract.
 const MAX_REFUSED: usize = 1024;
-
-/// A lane of a peer.
-type Key = (ClientId, Lane);
 
 /// What a sequence sees of its endpoint while it handles one input.
 #[derive(Debug)]
@@ -68,9 +66,8 @@ pub struct Endpoint {
     config: EndpointConfig,
     ids: Arc<IdGenerator>,
     time: SteadyTime,
-    /// Boxed: a tree's first node has room for eleven entries, and most endpoints have one.
-    sending: BTreeMap<Key, Box<SendSequence>>,
-    receiving: BTreeMap<Key, Box<ReceiveSequence>>,
+    sending: Sequences<SendSequence>,
+    receiving: Sequences<ReceiveSequence>,
     /// Memory of the packs held out of order in all of `receiving`.
     held_bytes: usize,
     /// The newest sequence of a lane that brought a bad contract.
@@ -90,8 +87,8 @@ impl Endpoint {
             owes_snapshot: config.send.expiry == Expiry::Snapshot,
             config,
             time: SteadyTime::default(),
-            sending: BTreeMap::new(),
-            receiving: BTreeMap::new(),
+            sending: Sequences::default(),
+            receiving: Sequences::default(),
             held_bytes: 0,
             refused: BTreeMap::new(),
             secrets: ProvideSecrets::default(),
@@ -122,7 +119,7 @@ impl Endpoint {
         let steady = self.time.at(now);
         self.attached_at = Some(steady);
         self.ask_for_snapshot();
-        for key in keys(&self.sending) {
+        for key in self.sending.keys() {
             self.with_sending(now, key, |sequence, turn| sequence.attach(turn));
         }
     }
@@ -145,14 +142,14 @@ impl Endpoint {
         self.check_message(to, &frames)?;
         let steady = self.time.at(now);
         let key = (to, options.lane);
-        if !self.sending.contains_key(&key) {
+        if !self.sending.contains(&key) {
             if self.sending.len() >= self.config.send.max_sequences {
                 return Err(SendRefused::TooManySequences);
             }
             let is_paid = self.is_paid(to);
-            let (settings, attached_at) = (self.config.send, self.attached_at);
+            let (settings, attached_at) = (Arc::clone(&self.config.send), self.attached_at);
             let sequence = SendSequence::new(&mut self.turn(steady, now, key), settings, is_paid, attached_at);
-            self.sending.insert(key, Box::new(sequence));
+            self.sending.insert(key, sequence);
         }
         let handle = MessageHandle(self.next_handle);
         self.next_handle += 1;
@@ -198,9 +195,10 @@ impl Endpoint {
     }
 
     fn handle_ack(&mut self, now: Timestamp, from: ClientId, ack: &IncomingAck) -> Result<(), TransferDrop> {
-        let key = lanes_of(&self.sending, from)
+        let (key, _) = self
+            .sending
+            .of(from)
             .find(|(_, sequence)| sequence.id() == ack.sequence_id)
-            .map(|(key, _)| *key)
             .ok_or(TransferDrop::UnknownAck)?;
         self.with_sending(now, key, |sequence, turn| sequence.handle_ack(turn, ack))
             .unwrap_or(Err(TransferDrop::UnknownAck))
@@ -226,8 +224,8 @@ impl Endpoint {
                 }
                 let is_paid = self.is_paid(from);
                 let steady = self.time.at(now);
-                let sequence = ReceiveSequence::new(steady, self.config.receive, pack.sequence_id, is_paid);
-                self.receiving.insert(key, Box::new(sequence));
+                let sequence = ReceiveSequence::new(steady, Arc::clone(&self.config.receive), pack.sequence_id, is_paid);
+                self.receiving.insert(key, sequence);
             }
         }
         let sequence_id = pack.sequence_id;
@@ -314,18 +312,18 @@ impl Endpoint {
 
     /// Ends all sequences with one peer.
     pub fn close_peer(&mut self, now: Timestamp, peer: ClientId, ending: Ending) {
-        for key in lanes_of(&self.sending, peer).map(|(key, _)| *key).collect::<Vec<_>>() {
+        for key in self.sending.of(peer).map(|(key, _)| key).collect::<Vec<_>>() {
             self.end_sending(now, key);
         }
-        for key in lanes_of(&self.receiving, peer).map(|(key, _)| *key).collect::<Vec<_>>() {
+        for key in self.receiving.of(peer).map(|(key, _)| key).collect::<Vec<_>>() {
             self.end_receiving(now, key, ending);
         }
     }
 
     /// Ends all sequences with all peers but the control id, to which the closes still have to go.
     pub fn close(&mut self, now: Timestamp, ending: Ending) {
-        let mut peers: Vec<ClientId> =
-            self.sending.keys().chain(self.receiving.keys()).map(|(peer, _)| *peer).collect();
+        let keys = self.sending.keys().into_iter().chain(self.receiving.keys());
+        let mut peers: Vec<ClientId> = keys.map(|(peer, _)| peer).collect();
         peers.dedup();
         for peer in peers.into_iter().filter(|peer| !peer.is_control()) {
             self.close_peer(now, peer, ending);
@@ -335,10 +333,21 @@ impl Endpoint {
     /// Drops what is queued for the client and owes it a snapshot: for a caller that could not send one in full, and
     /// for one whose own state began anew.
     pub fn lose_view(&mut self, now: Timestamp) {
-        for key in keys(&self.sending) {
+        for key in self.sending.keys() {
             self.end_sending(now, key);
         }
         self.owes_snapshot = self.config.send.expiry == Expiry::Snapshot;
+    }
+
+    /// Gives back the memory of a past burst. For an endpoint that is idle most of the time.
+    pub fn shrink(&mut self) {
+        self.sending.values_mut().for_each(SendSequence::shrink);
+        self.receiving.values_mut().for_each(ReceiveSequence::shrink);
+        self.sending.shrink();
+        self.receiving.shrink();
+        if self.out.is_empty() {
+            self.out = VecDeque::new();
+        }
     }
 
     /// The next thing to do; drain it after every other call.
@@ -356,13 +365,13 @@ impl Endpoint {
     /// Does what is due: acks, resends, requests for contracts, ends.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.time.at(now);
-        for key in keys(&self.receiving) {
+        for key in self.receiving.keys() {
             let end = self.with_receiving(now, key, |sequence, turn, _| sequence.handle_timeout(turn));
             if end.flatten().is_some() {
                 self.end_receiving(now, key, Ending::Pause);
             }
         }
-        for key in keys(&self.sending) {
+        for key in self.sending.keys() {
             let end = self.with_sending(now, key, |sequence, turn| sequence.handle_timeout(turn));
             match end.flatten() {
                 Some(_) if self.config.send.expiry == Expiry::Snapshot => self.lose_view(now),
@@ -430,14 +439,6 @@ impl Endpoint {
         self.held_bytes += sequence.held_bytes();
         Some(done)
     }
-}
-
-fn keys<S>(sequences: &BTreeMap<Key, S>) -> Vec<Key> {
-    sequences.keys().copied().collect()
-}
-
-fn lanes_of<S>(sequences: &BTreeMap<Key, S>, peer: ClientId) -> impl Iterator<Item = (&Key, &S)> {
-    sequences.range((peer, Lane::default())..).take_while(move |((of, _), _)| *of == peer)
 }
 
 #[cfg(test)]

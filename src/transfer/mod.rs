@@ -21,4 +21,5 @@ mod outgoing;
 mod receive_sequence;
 mod rtt;
 mod send_sequence;
+mod sequences;
 mod steady;

@@ -48,7 +48,7 @@ struct Unconfirmed {
 /// The receive sequence of one lane.
 #[derive(Debug)]
 pub(crate) struct ReceiveSequence {
-    settings: ReceiveSettings,
+    settings: Arc<ReceiveSettings>,
     id: SequenceId,
     next_number: u64,
     held: BTreeMap<u64, Held>,
@@ -59,13 +59,13 @@ pub(crate) struct ReceiveSequence {
     /// The newest pack that was delivered and confirmed with all before it.
     confirmed: Option<AckOf>,
     acks: AckWindow,
-    contracts: Option<ReceiveContracts>,
+    contracts: Option<Box<ReceiveContracts>>,
     last_pack: Timestamp,
 }
 
 impl ReceiveSequence {
     /// A sequence from which nothing has come. `is_paid` says whether its packs need contracts.
-    pub(crate) fn new(now: Timestamp, settings: ReceiveSettings, id: SequenceId, is_paid: bool) -> Self {
+    pub(crate) fn new(now: Timestamp, settings: Arc<ReceiveSettings>, id: SequenceId, is_paid: bool) -> Self {
         Self {
             settings,
             id,
@@ -76,7 +76,7 @@ impl ReceiveSequence {
             unconfirmed: VecDeque::new(),
             confirmed: None,
             acks: AckWindow::default(),
-            contracts: is_paid.then(ReceiveContracts::default),
+            contracts: is_paid.then(Box::default),
             last_pack: now,
         }
     }
@@ -89,6 +89,17 @@ impl ReceiveSequence {
     /// Memory of the packs it holds.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Gives back the memory of packs that are gone.
+    pub(crate) fn shrink(&mut self) {
+        if self.held.is_empty() {
+            self.held = BTreeMap::new();
+        }
+        if self.unconfirmed.is_empty() {
+            self.unconfirmed = VecDeque::new();
+        }
+        self.acks.shrink();
     }
 
     /// Takes a pack of this sequence. Held packs may take `room` bytes of memory.

@@ -5,6 +5,7 @@
 //! The pack at the front of the unacked ones is the head: a peer that has lost its state resumes there.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,7 +78,7 @@ impl Unacked {
 /// The send sequence of one lane.
 #[derive(Debug)]
 pub(crate) struct SendSequence {
-    settings: SendSettings,
+    settings: Arc<SendSettings>,
     id: SequenceId,
     next_number: u64,
     queued: VecDeque<Queued>,
@@ -91,7 +92,7 @@ pub(crate) struct SendSequence {
     flight: Flight,
     /// Losses of packs numbered below it have been counted.
     loss_counted_below: u64,
-    contracts: Option<SendContracts>,
+    contracts: Option<Box<SendContracts>>,
     last_progress: Timestamp,
     attached_at: Option<Timestamp>,
 }
@@ -101,12 +102,11 @@ impl SendSequence {
     /// transport takes them.
     pub(crate) fn new(
         turn: &mut Turn<'_>,
-        settings: SendSettings,
+        settings: Arc<SendSettings>,
         is_paid: bool,
         attached_at: Option<Timestamp>,
     ) -> Self {
         Self {
-            settings,
             id: turn.next_id(),
             next_number: 0,
             queued: VecDeque::new(),
@@ -116,8 +116,9 @@ impl SendSequence {
             held_bytes: 0,
             rtt: RttWindow::default(),
             flight: Flight::new(settings.flight),
+            settings,
             loss_counted_below: 0,
-            contracts: is_paid.then(SendContracts::default),
+            contracts: is_paid.then(Box::default),
             last_progress: turn.now,
             attached_at,
         }
@@ -130,7 +131,7 @@ impl SendSequence {
 
     /// Its contracts, when its packs need any.
     pub(crate) fn contracts_mut(&mut self) -> Option<&mut SendContracts> {
-        self.contracts.as_mut()
+        self.contracts.as_deref_mut()
     }
 
     /// Queues a message, and sends it when there is room.
@@ -166,6 +167,17 @@ impl SendSequence {
             }
         }
         self.pump(turn);
+    }
+
+    /// Gives back the memory of messages that are gone.
+    pub(crate) fn shrink(&mut self) {
+        if self.queued.is_empty() {
+            self.queued = VecDeque::new();
+        }
+        if self.unacked.is_empty() {
+            self.unacked = VecDeque::new();
+            self.resends = BTreeSet::new();
+        }
     }
 
     /// No transport takes packs: nothing is sent until the next attach.
@@ -214,9 +226,9 @@ impl SendSequence {
     }
 
     fn send_message(&mut self, turn: &mut Turn<'_>, message: Queued) {
-        let contract_id = self.contracts.as_ref().and_then(SendContracts::current);
+        let contract_id = self.contracts.as_deref().and_then(SendContracts::current);
         // Before the peer has the contract, a pack without ack could overtake it.
-        let is_proven = self.contracts.as_ref().is_none_or(SendContracts::is_proven);
+        let is_proven = self.contracts.as_deref().is_none_or(SendContracts::is_proven);
         if message.ack || !is_proven {
             self.push_unacked(turn, Some(message.handle), message.frames, message.bytes, contract_id);
             return;
@@ -340,7 +352,7 @@ impl SendSequence {
     /// The peer has lost the contract of a head that only named it: the head is sent with all of it, at once.
     fn restore_contract(&mut self, turn: &mut Turn<'_>, at: usize, missing: ContractId) -> Result<(), TransferDrop> {
         let item = self.unacked.get_mut(at).ok_or(TransferDrop::UnknownAck)?;
-        let fits = self.contracts.as_ref().is_some_and(|contracts| item.contract_that_fits(contracts).is_some());
+        let fits = self.contracts.as_deref().is_some_and(|contracts| item.contract_that_fits(contracts).is_some());
         if at != 0 || item.contract_id != Some(missing) || !fits || self.attached_at.is_none() {
             return Err(TransferDrop::UnknownAck);
         }
@@ -450,7 +462,7 @@ impl SendSequence {
     pub(crate) fn timeout(&self) -> Option<Timestamp> {
         let resend = self.resends.first().map(|(due, _)| *due).filter(|_| self.attached_at.is_some());
         let is_attached = self.attached_at.is_some();
-        let contracts = self.contracts.as_ref().and_then(|contracts| contracts.timeout(is_attached));
+        let contracts = self.contracts.as_deref().and_then(|contracts| contracts.timeout(is_attached));
         [resend, contracts, self.deadline(), self.idle_deadline()].into_iter().flatten().min()
     }
 

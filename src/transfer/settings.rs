@@ -1,7 +1,7 @@
 //! What distinguishes the two roles of an endpoint: timers, bounds, contracts. The numbers are those of the protocol
 //! (`connect/transfer.go`, the default send and receive buffer settings), not preferences of an operator.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::ids::{ClientId, IdGenerator};
@@ -15,10 +15,10 @@ pub struct EndpointConfig {
     pub only_peer: Option<ClientId>,
     /// Makes message and sequence ids. Share one per process: a new sequence must have a greater id than any before.
     pub ids: Arc<IdGenerator>,
-    /// What it sends.
-    pub send: SendSettings,
-    /// What it receives.
-    pub receive: ReceiveSettings,
+    /// What it sends. Shared by all that send alike.
+    pub send: Arc<SendSettings>,
+    /// What it receives. Shared as well.
+    pub receive: Arc<ReceiveSettings>,
 }
 
 /// How packs are sent and resent.
@@ -106,91 +106,90 @@ const SECOND: Duration = Duration::from_secs(1);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+static CONTROL_SEND: LazyLock<Arc<SendSettings>> = LazyLock::new(|| {
+    let packs_in_flight = 16;
+    Arc::new(SendSettings {
+        resend_interval: 2 * SECOND,
+        max_resend_interval: 8 * SECOND,
+        measured_resend_floor: None,
+        selective_pause: 60 * SECOND,
+        ack_timeout: 60 * SECOND,
+        expiry: Expiry::Snapshot,
+        idle_timeout: None,
+        flight: FlightLimits {
+            initial_packs: packs_in_flight,
+            minimum_packs: packs_in_flight,
+            maximum_packs: packs_in_flight,
+            maximum_bytes: packs_in_flight * 4 * KIB,
+        },
+        max_queued: 1024,
+        max_queued_bytes: MIB,
+        max_message_bytes: 3000,
+        max_sequences: 16,
+        asks_ahead: false,
+    })
+});
+
+static CONTROL_RECEIVE: LazyLock<Arc<ReceiveSettings>> = LazyLock::new(|| {
+    Arc::new(ReceiveSettings {
+        confirms: true,
+        max_unconfirmed: 64,
+        ack_delay: Duration::from_millis(10),
+        max_held: 64,
+        max_held_bytes: 256 * KIB,
+        max_total_held_bytes: MIB,
+        gap_timeout: 60 * SECOND,
+        idle_timeout: 120 * SECOND,
+        max_sequences: 16,
+        advertises: false,
+        legacy_contracts: false,
+    })
+});
+
 impl EndpointConfig {
     /// The server's side towards one client (`control-and-routing` §4).
     pub fn control(client: ClientId, ids: Arc<IdGenerator>) -> Self {
-        let packs_in_flight = 16;
-        Self {
-            local: ClientId::CONTROL,
-            only_peer: Some(client),
-            ids,
-            send: SendSettings {
-                resend_interval: 2 * SECOND,
-                max_resend_interval: 8 * SECOND,
-                measured_resend_floor: None,
-                selective_pause: 60 * SECOND,
-                ack_timeout: 60 * SECOND,
-                expiry: Expiry::Snapshot,
-                idle_timeout: None,
-                flight: FlightLimits {
-                    initial_packs: packs_in_flight,
-                    minimum_packs: packs_in_flight,
-                    maximum_packs: packs_in_flight,
-                    maximum_bytes: packs_in_flight * 4 * KIB,
-                },
-                max_queued: 1024,
-                max_queued_bytes: MIB,
-                max_message_bytes: 3000,
-                max_sequences: 16,
-                asks_ahead: false,
-            },
-            receive: ReceiveSettings {
-                confirms: true,
-                max_unconfirmed: 64,
-                ack_delay: Duration::from_millis(10),
-                max_held: 64,
-                max_held_bytes: 256 * KIB,
-                max_total_held_bytes: MIB,
-                gap_timeout: 60 * SECOND,
-                idle_timeout: 120 * SECOND,
-                max_sequences: 16,
-                advertises: false,
-                legacy_contracts: false,
-            },
-        }
+        let (send, receive) = (Arc::clone(&CONTROL_SEND), Arc::clone(&CONTROL_RECEIVE));
+        Self { local: ClientId::CONTROL, only_peer: Some(client), ids, send, receive }
     }
 
     /// One client towards many peers, and towards the control id.
     pub fn client(local: ClientId, ids: Arc<IdGenerator>) -> Self {
-        Self {
-            local,
-            only_peer: None,
-            ids,
-            send: SendSettings {
-                resend_interval: 2 * SECOND,
-                max_resend_interval: 8 * SECOND,
-                measured_resend_floor: Some(Duration::from_millis(300)),
-                selective_pause: 60 * SECOND,
-                ack_timeout: 60 * SECOND,
-                expiry: Expiry::Lost,
-                idle_timeout: Some(300 * SECOND),
-                // A peer's hand-off holds 256 packs and a relay's outbox 1024 frames: start below the one, end at the
-                // other.
-                flight: FlightLimits {
-                    initial_packs: 64,
-                    minimum_packs: 16,
-                    maximum_packs: 1024,
-                    maximum_bytes: 2 * MIB,
-                },
-                max_queued: 4096,
-                max_queued_bytes: 4 * MIB,
-                max_message_bytes: 3000,
-                max_sequences: 8192,
-                asks_ahead: true,
+        let send = SendSettings {
+            resend_interval: 2 * SECOND,
+            max_resend_interval: 8 * SECOND,
+            measured_resend_floor: Some(Duration::from_millis(300)),
+            selective_pause: 60 * SECOND,
+            ack_timeout: 60 * SECOND,
+            expiry: Expiry::Lost,
+            idle_timeout: Some(300 * SECOND),
+            // A peer's hand-off holds 256 packs and a relay's outbox 1024 frames: start below the one, end at the
+            // other.
+            flight: FlightLimits {
+                initial_packs: 64,
+                minimum_packs: 16,
+                maximum_packs: 1024,
+                maximum_bytes: 2 * MIB,
             },
-            receive: ReceiveSettings {
-                confirms: false,
-                max_unconfirmed: 4096,
-                ack_delay: Duration::from_millis(10),
-                max_held: 4096,
-                max_held_bytes: 5 * MIB / 2,
-                max_total_held_bytes: 64 * MIB,
-                gap_timeout: 60 * SECOND,
-                idle_timeout: 120 * SECOND,
-                max_sequences: 8192,
-                advertises: true,
-                legacy_contracts: false,
-            },
-        }
+            max_queued: 4096,
+            max_queued_bytes: 4 * MIB,
+            max_message_bytes: 3000,
+            max_sequences: 8192,
+            asks_ahead: true,
+        };
+        let receive = ReceiveSettings {
+            confirms: false,
+            max_unconfirmed: 4096,
+            ack_delay: Duration::from_millis(10),
+            max_held: 4096,
+            max_held_bytes: 5 * MIB / 2,
+            max_total_held_bytes: 64 * MIB,
+            gap_timeout: 60 * SECOND,
+            idle_timeout: 120 * SECOND,
+            max_sequences: 8192,
+            advertises: true,
+            legacy_contracts: false,
+        };
+        Self { local, only_peer: None, ids, send: Arc::new(send), receive: Arc::new(receive) }
     }
 }
