@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::address_limit::AddressPermit;
 use super::connection::Pulse;
@@ -32,9 +33,12 @@ use crate::telemetry::metrics::GaugeGuard;
 /// Time to say goodbye to a transport that failed to authenticate.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// The right to serve one WebSocket, made with its 101.
+/// The right to serve one WebSocket, made with its 101. Boxed, because whoever waits for the upgrade keeps it.
 #[derive(Debug)]
-pub struct WebSocketTicket {
+pub struct WebSocketTicket(Box<Ticket>);
+
+#[derive(Debug)]
+struct Ticket {
     credentials: Option<Credentials>,
     certificate: Option<CertificateDer<'static>>,
     echoes_probes: bool,
@@ -75,37 +79,50 @@ pub(super) fn websocket_response(
     let echoes_probes = handshake::echoes_probes(&request.headers);
     let place = relay.addresses.try_acquire(address);
     let certificate = certificate.cloned();
-    Ok((response, WebSocketTicket { credentials, certificate, echoes_probes, address, unauthenticated, place }))
+    let ticket = Ticket { credentials, certificate, echoes_probes, address, unauthenticated, place };
+    Ok((response, WebSocketTicket(Box::new(ticket))))
 }
 
 /// See [`Relay::serve_websocket`].
-pub(super) async fn serve_websocket<R, W>(
+pub(super) fn serve_websocket<R, W>(
     relay: &Arc<Relay>,
     reader: WebSocketReader<R>,
     writer: WebSocketWriter<W>,
     ticket: WebSocketTicket,
-) -> EndReason
+) -> impl Future<Output = EndReason> + Send + use<R, W>
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(place) = ticket.place else {
-        return relay.count_end(EndReason::TooMany);
+    let WebSocketTicket(ticket) = ticket;
+    let arriving = async move {
+        let place = ticket.place.ok_or(EndReason::TooMany)?;
+        let arrival = Arrival {
+            kind: Kind::WebSocket,
+            credentials: ticket.credentials,
+            certificate: ticket.certificate,
+            echoes_probes: ticket.echoes_probes,
+            address: ticket.address,
+            unauthenticated: ticket.unauthenticated,
+            place,
+        };
+        Ok((arrival, reader, writer))
     };
-    let arrival = Arrival {
-        kind: Kind::WebSocket,
-        credentials: ticket.credentials,
-        certificate: ticket.certificate,
-        echoes_probes: ticket.echoes_probes,
-        address: ticket.address,
-        unauthenticated: ticket.unauthenticated,
-        place,
-    };
-    serve(relay, arrival, reader, writer).await
+    serve(Arc::clone(relay), arriving)
 }
 
 /// See [`Relay::serve_quic`].
-pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) -> EndReason {
+pub(super) fn serve_quic(
+    relay: &Arc<Relay>,
+    incoming: quinn::Incoming,
+) -> impl Future<Output = EndReason> + Send + use<> {
+    serve(Arc::clone(relay), arrive_quic(Arc::clone(relay), incoming))
+}
+
+async fn arrive_quic(
+    relay: Arc<Relay>,
+    incoming: quinn::Incoming,
+) -> Result<(Arrival, QuicReader<quinn::RecvStream>, QuicWriter), EndReason> {
     let address = ip(incoming.remote_address());
     let permits = if relay.is_draining.load(Ordering::Relaxed) {
         None
@@ -114,14 +131,14 @@ pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) ->
     };
     let Some((unauthenticated, place)) = permits else {
         incoming.refuse();
-        return relay.count_end(EndReason::TooMany);
+        return Err(EndReason::TooMany);
     };
     // Under load a client proves its address before the server spends a handshake on it.
     let is_loaded = relay.unauthenticated.available_permits() < relay.config.relay.max_unauthenticated / 2;
     if is_loaded && incoming.may_retry() {
         // An error only says that a retry is not possible any more; the packet is gone then as well.
         let _ = incoming.retry();
-        return relay.count_end(EndReason::TooMany);
+        return Err(EndReason::TooMany);
     }
     let opened = async {
         let connection = incoming.accept()?.await?;
@@ -130,8 +147,8 @@ pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) ->
     };
     let (connection, send, receive) = match timeout(relay.config.relay.auth_timeout, opened).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(_)) => return relay.count_end(EndReason::PeerClosed),
-        Err(_) => return relay.count_end(EndReason::AuthTimeout),
+        Ok(Err(_)) => return Err(EndReason::PeerClosed),
+        Err(_) => return Err(EndReason::AuthTimeout),
     };
     let arrival = Arrival {
         kind: Kind::Quic,
@@ -142,7 +159,7 @@ pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) ->
         unauthenticated,
         place,
     };
-    serve(relay, arrival, QuicReader::new(receive), QuicWriter::new(send, connection)).await
+    Ok((arrival, QuicReader::new(receive), QuicWriter::new(send, connection)))
 }
 
 /// What the client showed in its handshake.
@@ -155,34 +172,60 @@ fn enter(unauthenticated: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Arc::clone(unauthenticated).try_acquire_owned().ok()
 }
 
-async fn serve<R: FrameReader, W: FrameWriter>(
-    relay: &Arc<Relay>,
-    arrival: Arrival,
-    mut reader: R,
-    mut writer: W,
-) -> EndReason {
-    let _running = relay.tasks.token();
-    let _open = GaugeGuard::new(match arrival.kind {
+/// Serves a transport from its arrival to its end. What only the arrival needs is boxed and gone once the client is
+/// there, so that an idle one does not keep it.
+fn serve<R: FrameReader, W: FrameWriter>(
+    relay: Arc<Relay>,
+    arriving: impl Future<Output = Result<(Arrival, R, W), EndReason>> + Send,
+) -> impl Future<Output = EndReason> + Send {
+    let entering = Box::pin(enter_with(Arc::clone(&relay), arriving));
+    async move {
+        let reason = match entering.await {
+            Ok(Entered { attached, reader, writer, pulse, open: _open, running: _running }) => {
+                let connection = connection::run(&relay, &attached.resident, &attached.outbox, reader, writer, pulse);
+                let reason = connection.await;
+                tracing::debug!(client = %attached.resident.client_id, reason = reason.label(), "connection ended");
+                reason
+            }
+            Err(reason) => reason,
+        };
+        relay.count_end(reason)
+    }
+}
+
+/// A transport whose client is known.
+struct Entered<R, W> {
+    attached: Attached,
+    reader: R,
+    writer: W,
+    pulse: Pulse,
+    open: GaugeGuard,
+    running: TaskTrackerToken,
+}
+
+async fn enter_with<R: FrameReader, W: FrameWriter>(
+    relay: Arc<Relay>,
+    arriving: impl Future<Output = Result<(Arrival, R, W), EndReason>>,
+) -> Result<Entered<R, W>, EndReason> {
+    let (arrival, mut reader, mut writer) = arriving.await?;
+    let running = relay.tasks.token();
+    let open = GaugeGuard::new(match arrival.kind {
         Kind::WebSocket => &relay.metrics.websocket_connections,
         Kind::Quic => &relay.metrics.quic_connections,
     });
     let prober = relay.prober(arrival.echoes_probes);
-    // Boxed, so that an idle client does not keep the memory of its handshake.
-    let reason = match Box::pin(join(relay, arrival, &mut reader, &mut writer)).await {
+    match join(&relay, arrival, &mut reader, &mut writer).await {
         Ok(attached) => {
             let pulse = Pulse { vitals: attached.vitals(), prober };
-            let reason = connection::run(relay, &attached.resident, &attached.outbox, reader, writer, pulse).await;
-            tracing::debug!(client = %attached.resident.client_id, reason = reason.label(), "connection ended");
-            reason
+            Ok(Entered { attached, reader, writer, pulse, open, running })
         }
         Err(reason) => {
             // The peer may be gone or not reading; nothing depends on the goodbye.
             let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
             tracing::debug!(reason = reason.label(), "connection ended before it was authenticated");
-            reason
+            Err(reason)
         }
-    };
-    relay.count_end(reason)
+    }
 }
 
 /// Proves who is there within the time for it, and attaches the transport to its resident.
@@ -259,7 +302,7 @@ struct Attached {
 
 impl Attached {
     fn vitals(&self) -> Arc<Vitals> {
-        self.present.as_ref().map(|guard| Arc::clone(&guard.connection().vitals)).unwrap_or_default()
+        self.present.as_ref().map(|guard| Arc::clone(guard.vitals())).unwrap_or_default()
     }
 }
 

@@ -23,7 +23,6 @@ use super::resident::Resident;
 use super::road::Road;
 use super::transport::{FrameReader, FrameWriter, Message};
 use crate::domain::vitals::Vitals;
-use crate::telemetry::relay_metrics::RelayMetrics;
 use crate::time::Timestamp;
 
 /// Bytes that one client may send before the others on its thread have a turn, among them those that write what it
@@ -42,74 +41,98 @@ pub struct Pulse {
 }
 
 /// Serves an attached transport until it ends. The caller detaches it.
-pub async fn run<R: FrameReader, W: FrameWriter>(
+///
+/// What the loops keep stands in [`ReadLoop`] and [`WriteLoop`], once: the arguments of an async function would take
+/// their room twice, for as long as it runs.
+pub fn run<R: FrameReader, W: FrameWriter>(
     relay: &Arc<Relay>,
     resident: &Arc<Resident>,
     outbox: &Arc<Outbox>,
-    mut reader: R,
+    reader: R,
     writer: W,
     pulse: Pulse,
-) -> EndReason {
-    let settings = &relay.config.relay;
-    let written = Written { metrics: Arc::clone(&relay.metrics), vitals: Arc::clone(&pulse.vitals) };
-    let write_loop = write_loop(Arc::clone(outbox), writer, settings.keepalive, settings.write_timeout, written);
-    let mut writing = AbortOnDropHandle::new(tokio::spawn(write_loop));
-    let road = Road::new(Arc::clone(resident), relay.flows(resident));
-    let reason = tokio::select! {
-        biased;
-        reason = &mut writing => return reason.unwrap_or(EndReason::PeerClosed),
-        reason = read_loop(relay, outbox, road, &mut reader, pulse) => reason,
+) -> impl Future<Output = EndReason> + Send + use<R, W> {
+    let mut write_loop = WriteLoop {
+        relay: Arc::clone(relay),
+        outbox: Arc::clone(outbox),
+        vitals: Arc::clone(&pulse.vitals),
+        writer,
+        batch: VecDeque::new(),
+        meter: Meter::new(Instant::now()),
+        idle: IdleTimer::new(relay.config.relay.keepalive),
     };
-    outbox.close(reason);
-    // The first reason counts: the read loop may have ended because the connection was being closed.
-    timeout(CLOSE_GRACE, writing).await.ok().and_then(Result::ok).unwrap_or(reason)
+    let mut writing = AbortOnDropHandle::new(tokio::spawn(async move { write_loop.run().await }));
+    let mut read_loop = ReadLoop {
+        relay: Arc::clone(relay),
+        outbox: Arc::clone(outbox),
+        road: Road::new(Arc::clone(resident), relay.flows(resident)),
+        reader,
+        pulse,
+        meter: Meter::new(Instant::now()),
+        idle: IdleTimer::new(relay.config.relay.read_timeout),
+    };
+    async move {
+        let reason = tokio::select! {
+            biased;
+            reason = &mut writing => return reason.unwrap_or(EndReason::PeerClosed),
+            reason = read_loop.run() => reason,
+        };
+        read_loop.outbox.close(reason);
+        // The first reason counts: the read loop may have ended because the connection was being closed.
+        timeout(CLOSE_GRACE, writing).await.ok().and_then(Result::ok).unwrap_or(reason)
+    }
 }
 
-/// Reads until the connection ends.
-async fn read_loop<R: FrameReader>(
-    relay: &Relay,
-    outbox: &Outbox,
-    mut road: Road,
-    reader: &mut R,
-    mut pulse: Pulse,
-) -> EndReason {
-    let mut idle = IdleTimer::new(relay.config.relay.read_timeout);
-    let mut meter = Meter::new(Instant::now());
-    pulse.poll(outbox);
-    let mut turn_bytes = 0;
-    loop {
-        let now = relay.clock.now();
-        let routed = route_all(outbox, &mut road, reader, now, &mut pulse);
-        // What came before an offence still goes out.
-        let bytes = road.finish(now, &relay.metrics);
-        turn_bytes += bytes;
-        match routed {
-            Ok(true) => {
-                let at = idle.touch();
-                pulse.vitals.heard(now);
-                if let Some(speed) = meter.add(bytes, at) {
-                    pulse.vitals.reached(speed);
+struct ReadLoop<R> {
+    relay: Arc<Relay>,
+    outbox: Arc<Outbox>,
+    road: Road,
+    reader: R,
+    pulse: Pulse,
+    meter: Meter,
+    idle: IdleTimer,
+}
+
+impl<R: FrameReader> ReadLoop<R> {
+    /// Reads until the connection ends.
+    async fn run(&mut self) -> EndReason {
+        let Self { relay, outbox, road, reader, pulse, meter, idle } = self;
+        pulse.poll(outbox);
+        let mut turn_bytes = 0;
+        loop {
+            let now = relay.clock.now();
+            let routed = route_all(outbox, road, reader, now, pulse);
+            // What came before an offence still goes out.
+            let bytes = road.finish(now, &relay.metrics);
+            turn_bytes += bytes;
+            match routed {
+                Ok(true) => {
+                    let at = idle.touch();
+                    pulse.vitals.heard(now);
+                    if let Some(speed) = meter.add(bytes, at) {
+                        pulse.vitals.reached(speed);
+                    }
                 }
+                Ok(false) => {}
+                Err(reason) => return reason,
             }
-            Ok(false) => {}
-            Err(reason) => return reason,
-        }
-        if turn_bytes >= MAX_TURN_BYTES {
-            turn_bytes = 0;
-            yield_now().await;
-        }
-        tokio::select! {
-            biased;
-            filled = reader.fill() => if let Err(reason) = filled {
-                return reason;
-            },
-            is_silent = idle.tick() => {
-                if is_silent {
-                    return EndReason::ReadTimeout;
+            if turn_bytes >= MAX_TURN_BYTES {
+                turn_bytes = 0;
+                yield_now().await;
+            }
+            tokio::select! {
+                biased;
+                filled = reader.fill() => if let Err(reason) = filled {
+                    return reason;
+                },
+                is_silent = idle.tick() => {
+                    if is_silent {
+                        return EndReason::ReadTimeout;
+                    }
+                    road.tidy(relay.clock.now());
+                    reader.shrink();
+                    pulse.poll(outbox);
                 }
-                road.tidy(relay.clock.now());
-                reader.shrink();
-                pulse.poll(outbox);
             }
         }
     }
@@ -197,66 +220,67 @@ impl Pulse {
     }
 }
 
-/// Where it is noted what was written.
-struct Written {
-    metrics: Arc<RelayMetrics>,
+/// Writes what the outbox holds, a batch at a time, and a keepalive after silence.
+struct WriteLoop<W> {
+    relay: Arc<Relay>,
+    outbox: Arc<Outbox>,
+    /// Where it is noted how much was written.
     vitals: Arc<Vitals>,
+    writer: W,
+    batch: VecDeque<Bytes>,
+    meter: Meter,
+    idle: IdleTimer,
 }
 
-/// Writes what the outbox holds, a batch at a time, and a keepalive after silence.
-async fn write_loop<W: FrameWriter>(
-    outbox: Arc<Outbox>,
-    mut writer: W,
-    keepalive: Duration,
-    write_timeout: Duration,
-    written: Written,
-) -> EndReason {
-    let mut batch = VecDeque::new();
-    let mut meter = Meter::new(Instant::now());
-    let mut idle = IdleTimer::new(keepalive);
-    loop {
-        let taken = tokio::select! {
-            biased;
-            taken = poll_fn(|context| outbox.poll_take(context, &mut batch)) => taken,
-            is_silent = idle.tick() => {
-                if !is_silent {
+impl<W: FrameWriter> WriteLoop<W> {
+    /// Writes until the connection ends.
+    async fn run(&mut self) -> EndReason {
+        let Self { relay, outbox, vitals, writer, batch, meter, idle } = self;
+        let write_timeout = relay.config.relay.write_timeout;
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = poll_fn(|context| outbox.poll_take(context, batch)) => taken,
+                is_silent = idle.tick() => {
+                    if !is_silent {
+                        continue;
+                    }
+                    batch.push_back(Bytes::new());
+                    if let Err(reason) = write_all(writer, batch, write_timeout).await {
+                        outbox.close(reason);
+                        return reason;
+                    }
+                    *batch = VecDeque::new();
+                    outbox.shrink();
                     continue;
                 }
-                let mut empty = VecDeque::from([Bytes::new()]);
-                if let Err(reason) = write_all(&mut writer, &mut empty, write_timeout).await {
-                    outbox.close(reason);
+            };
+            let (bytes, result) = match taken {
+                Taken::Closed(reason) => {
+                    // A peer that does not read gets no goodbye.
+                    let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
                     return reason;
                 }
-                batch = VecDeque::new();
-                outbox.shrink();
-                continue;
-            }
-        };
-        let (bytes, result) = match taken {
-            Taken::Closed(reason) => {
-                // A peer that does not read gets no goodbye.
-                let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
+                Taken::Frames { bytes, pong } => {
+                    relay.metrics.frames_sent.inc_by(batch.len() as u64);
+                    let pong = match pong {
+                        Some(payload) => within(write_timeout, writer.write_pong(payload)).await,
+                        None => Ok(()),
+                    };
+                    let result = match pong {
+                        Ok(()) => write_all(writer, batch, write_timeout).await,
+                        failed => failed,
+                    };
+                    (bytes as u64, result)
+                }
+            };
+            if let Err(reason) = result {
+                outbox.close(reason);
                 return reason;
             }
-            Taken::Frames { bytes, pong } => {
-                written.metrics.frames_sent.inc_by(batch.len() as u64);
-                let pong = match pong {
-                    Some(payload) => within(write_timeout, writer.write_pong(payload)).await,
-                    None => Ok(()),
-                };
-                let result = match pong {
-                    Ok(()) => write_all(&mut writer, &mut batch, write_timeout).await,
-                    failed => failed,
-                };
-                (bytes as u64, result)
+            if let Some(speed) = meter.add(bytes, idle.touch()) {
+                vitals.reached(speed);
             }
-        };
-        if let Err(reason) = result {
-            outbox.close(reason);
-            return reason;
-        }
-        if let Some(speed) = meter.add(bytes, idle.touch()) {
-            written.vitals.reached(speed);
         }
     }
 }

@@ -106,8 +106,7 @@ impl QuicListener {
             };
             if let Some(incoming) = incoming {
                 self.metrics.incoming.inc();
-                let relay = Arc::clone(&relay);
-                tasks.spawn(async move { relay.serve_quic(incoming).await });
+                tasks.spawn(relay.serve_quic(incoming));
                 continue;
             }
             let Ok(address) = address else { break };
