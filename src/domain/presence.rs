@@ -119,7 +119,8 @@ impl Presence {
         for listener in self.listeners() {
             listener.attached(&connection);
         }
-        PresenceGuard { presence: Arc::clone(self), connection }
+        let Connection { entry: PresenceEntry { client_id, connection_id, .. }, vitals, .. } = connection;
+        PresenceGuard { presence: Arc::clone(self), client_id, connection_id, vitals }
     }
 
     /// Whether the client has a live transport.
@@ -178,10 +179,11 @@ impl Presence {
         self.listeners.read().clone()
     }
 
-    fn detach(&self, connection: &Connection) {
-        self.state.write().remove(connection, self.clock.now());
+    fn detach(&self, client_id: ClientId, connection_id: ConnectionId) {
+        let removed = self.state.write().remove(client_id, connection_id, self.clock.now());
+        let Some(connection) = removed else { return };
         for listener in self.listeners() {
-            listener.detached(connection);
+            listener.detached(&connection);
         }
     }
 }
@@ -196,10 +198,16 @@ impl State {
         *self.buckets.entry(AddressBucket::of(entry.address)).or_default() += 1;
         let live = self.clients.entry(entry.client_id).or_default();
         live.last_connect = connection.connect_time;
+        // Most clients have one, and room for four is what a list begins with otherwise.
+        live.connections.reserve_exact(1);
         live.connections.push(connection);
     }
 
-    fn remove(&mut self, connection: &Connection, now: Timestamp) {
+    fn remove(&mut self, client_id: ClientId, connection_id: ConnectionId, now: Timestamp) -> Option<Connection> {
+        let live = self.clients.get_mut(&client_id)?;
+        let at = live.connections.iter().position(|connection| connection.entry.connection_id == connection_id)?;
+        let connection = live.connections.remove(at);
+        let (is_last, last_connect) = (live.connections.is_empty(), live.last_connect);
         let entry = &connection.entry;
         let bucket = AddressBucket::of(entry.address);
         if let Some(count) = self.buckets.get_mut(&bucket) {
@@ -208,20 +216,17 @@ impl State {
                 self.buckets.remove(&bucket);
             }
         }
-        let Some(live) = self.clients.get_mut(&entry.client_id) else { return };
-        live.connections.retain(|connection| connection.entry.connection_id != entry.connection_id);
-        if !live.connections.is_empty() {
-            return;
-        }
-        let last_connect = live.last_connect;
-        self.clients.remove(&entry.client_id);
-        if let Some(clients) = self.networks.get_mut(&entry.network_id) {
-            clients.remove(&entry.client_id);
-            if clients.is_empty() {
-                self.networks.remove(&entry.network_id);
+        if is_last {
+            self.clients.remove(&client_id);
+            if let Some(clients) = self.networks.get_mut(&entry.network_id) {
+                clients.remove(&client_id);
+                if clients.is_empty() {
+                    self.networks.remove(&entry.network_id);
+                }
             }
+            self.remember(client_id, last_connect, now);
         }
-        self.remember(entry.client_id, last_connect, now);
+        Some(connection)
     }
 
     fn remember(&mut self, client_id: ClientId, last_connect: Timestamp, since: Timestamp) {
@@ -237,19 +242,21 @@ impl State {
 /// Keeps a transport registered; its drop is the disconnect.
 pub struct PresenceGuard {
     presence: Arc<Presence>,
-    connection: Connection,
+    client_id: ClientId,
+    connection_id: ConnectionId,
+    vitals: Arc<Vitals>,
 }
 
 impl PresenceGuard {
-    /// The transport it stands for.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
+    /// What the transport shows of its client's health.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
     }
 }
 
 impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        self.presence.detach(&self.connection);
+        self.presence.detach(self.client_id, self.connection_id);
     }
 }
 

@@ -299,7 +299,7 @@ async fn overlapping_places_count_once() {
 async fn minutes(market: &Market, count: u32, speaking: &[&PresenceGuard]) {
     for _ in 0..2 * count {
         market.domain.clock.advance(Duration::from_secs(30));
-        speaking.iter().for_each(|guard| guard.connection().vitals.heard(market.domain.clock.now()));
+        speaking.iter().for_each(|guard| guard.vitals().heard(market.domain.clock.now()));
         market.index.sample().await;
     }
 }
@@ -339,7 +339,7 @@ async fn what_transports_show_becomes_the_tier() {
         found.iter().map(|found| (found.client_id.as_bytes()[0], found.tier, found.estimated_speed)).collect::<Vec<_>>()
     };
     assert!(tiers(&market).iter().all(|(_, tier, speed)| (*tier, *speed) == (1, None)));
-    let (near, slow) = (&guards[0].connection().vitals, &guards[1].connection().vitals);
+    let (near, slow) = (guards[0].vitals(), guards[1].vitals());
     near.measured_latency(Duration::from_millis(20));
     near.measured_speed(50e6);
     slow.measured_speed(1e5);
