@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, TryFutureExt};
 use hyper::http::Response;
 use hyper::http::request::Parts;
 use rustls::pki_types::CertificateDer;
@@ -15,19 +16,15 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::address_limit::AddressPermit;
-use super::connection::Pulse;
+use super::connection::Attached;
 use super::drop_reason::EndReason;
 use super::handshake::{self, Credentials};
-use super::outbox::Outbox;
 use super::ports::Identity;
 use super::probe::{Prober, Wanted};
-use super::resident::Resident;
 use super::transport::quic::{QuicReader, QuicWriter};
 use super::transport::websocket::{WebSocketReader, WebSocketWriter};
 use super::transport::{FrameReader, FrameWriter, Kind};
 use super::{Relay, announce, connection, control_link, ip};
-use crate::domain::presence::PresenceGuard;
-use crate::domain::vitals::Vitals;
 use crate::telemetry::metrics::GaugeGuard;
 
 /// Time to say goodbye to a transport that failed to authenticate.
@@ -178,19 +175,13 @@ fn serve<R: FrameReader, W: FrameWriter>(
     relay: Arc<Relay>,
     arriving: impl Future<Output = Result<(Arrival, R, W), EndReason>> + Send,
 ) -> impl Future<Output = EndReason> + Send {
+    let serving = Arc::clone(&relay);
     let entering = Box::pin(enter_with(Arc::clone(&relay), arriving));
-    async move {
-        let reason = match entering.await {
-            Ok(Entered { attached, reader, writer, pulse, open: _open, running: _running }) => {
-                let connection = connection::run(&relay, &attached.resident, &attached.outbox, reader, writer, pulse);
-                let reason = connection.await;
-                tracing::debug!(client = %attached.resident.client_id, reason = reason.label(), "connection ended");
-                reason
-            }
-            Err(reason) => reason,
-        };
-        relay.count_end(reason)
-    }
+    // Combinators keep the one or the other, where an async block would keep room for both.
+    let served = entering.and_then(move |Entered { attached, reader, writer, prober }| {
+        connection::run(&serving, attached, reader, writer, prober).map(Ok)
+    });
+    served.map(move |ended| relay.count_end(ended.unwrap_or_else(|reason| reason)))
 }
 
 /// A transport whose client is known.
@@ -198,9 +189,7 @@ struct Entered<R, W> {
     attached: Attached,
     reader: R,
     writer: W,
-    pulse: Pulse,
-    open: GaugeGuard,
-    running: TaskTrackerToken,
+    prober: Option<Box<Prober>>,
 }
 
 async fn enter_with<R: FrameReader, W: FrameWriter>(
@@ -209,16 +198,9 @@ async fn enter_with<R: FrameReader, W: FrameWriter>(
 ) -> Result<Entered<R, W>, EndReason> {
     let (arrival, mut reader, mut writer) = arriving.await?;
     let running = relay.tasks.token();
-    let open = GaugeGuard::new(match arrival.kind {
-        Kind::WebSocket => &relay.metrics.websocket_connections,
-        Kind::Quic => &relay.metrics.quic_connections,
-    });
     let prober = relay.prober(arrival.echoes_probes);
-    match join(&relay, arrival, &mut reader, &mut writer).await {
-        Ok(attached) => {
-            let pulse = Pulse { vitals: attached.vitals(), prober };
-            Ok(Entered { attached, reader, writer, pulse, open, running })
-        }
+    match join(&relay, arrival, running, &mut reader, &mut writer).await {
+        Ok(attached) => Ok(Entered { attached, reader, writer, prober }),
         Err(reason) => {
             // The peer may be gone or not reading; nothing depends on the goodbye.
             let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
@@ -232,9 +214,14 @@ async fn enter_with<R: FrameReader, W: FrameWriter>(
 async fn join<R: FrameReader, W: FrameWriter>(
     relay: &Arc<Relay>,
     mut arrival: Arrival,
+    running: TaskTrackerToken,
     reader: &mut R,
     writer: &mut W,
 ) -> Result<Attached, EndReason> {
+    let open = GaugeGuard::new(match arrival.kind {
+        Kind::WebSocket => &relay.metrics.websocket_connections,
+        Kind::Quic => &relay.metrics.quic_connections,
+    });
     let (credentials, certificate) = (arrival.credentials.take(), arrival.certificate.take());
     let proving = prove(relay, arrival.kind, (credentials, certificate), reader, writer);
     let (identity, credentials) = tokio::select! {
@@ -247,7 +234,8 @@ async fn join<R: FrameReader, W: FrameWriter>(
     let outbox = relay.new_outbox();
     let limit = relay.config.relay.transports_per_client;
     let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
-    let mut attached = Attached { resident: joined.resident, outbox, present: None, _place: arrival.place };
+    let place = arrival.place;
+    let mut attached = Attached { resident: joined.resident, outbox, present: None, place, open, running };
     if joined.is_new {
         relay.tasks.spawn(control_link::run(Arc::clone(relay), Arc::clone(&attached.resident)));
     }
@@ -290,28 +278,6 @@ async fn write_echo<W: FrameWriter>(
     echo: &mut std::collections::VecDeque<Bytes>,
 ) -> Result<(), EndReason> {
     if echo.is_empty() { Ok(()) } else { writer.write(echo).await }
-}
-
-/// An attached transport; its drop detaches it.
-struct Attached {
-    resident: Arc<Resident>,
-    outbox: Arc<Outbox>,
-    present: Option<PresenceGuard>,
-    _place: AddressPermit,
-}
-
-impl Attached {
-    fn vitals(&self) -> Arc<Vitals> {
-        self.present.as_ref().map(|guard| Arc::clone(guard.vitals())).unwrap_or_default()
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        // Also ends the write loop if the read loop went away in an unusual manner.
-        self.outbox.end(EndReason::PeerClosed);
-        self.resident.detach(&self.outbox);
-    }
 }
 
 impl Relay {

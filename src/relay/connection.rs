@@ -5,15 +5,18 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Relay;
+use super::address_limit::AddressPermit;
 use super::drop_reason::EndReason;
 use super::keepalive::IdleTimer;
 use super::meter::Meter;
@@ -22,7 +25,9 @@ use super::probe::{ProbeStep, Prober, Situation};
 use super::resident::Resident;
 use super::road::Road;
 use super::transport::{FrameReader, FrameWriter, Message};
+use crate::domain::presence::PresenceGuard;
 use crate::domain::vitals::Vitals;
+use crate::telemetry::metrics::GaugeGuard;
 use crate::time::Timestamp;
 
 /// Bytes that one client may send before the others on its thread have a turn, among them those that write what it
@@ -33,29 +38,53 @@ const MAX_TURN_BYTES: u64 = 64 * 1024;
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// What a transport shows of its client's health, and how it is asked for more.
-pub struct Pulse {
+struct Pulse {
     /// Where it is noted.
-    pub vitals: Arc<Vitals>,
+    vitals: Arc<Vitals>,
     /// Measures; none for a transport whose client sends nothing back.
-    pub prober: Option<Box<Prober>>,
+    prober: Option<Box<Prober>>,
 }
 
-/// Serves an attached transport until it ends. The caller detaches it.
+/// An attached transport; its drop detaches it.
+pub struct Attached {
+    /// Its client.
+    pub resident: Arc<Resident>,
+    /// What is to be written to it.
+    pub outbox: Arc<Outbox>,
+    /// That others see it.
+    pub present: Option<PresenceGuard>,
+    /// Its place among those of its address.
+    pub place: AddressPermit,
+    /// Its place among those that are open.
+    pub open: GaugeGuard,
+    /// What a drain waits for.
+    pub running: TaskTrackerToken,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // Also ends the write loop if the read loop went away in an unusual manner.
+        self.outbox.end(EndReason::PeerClosed);
+        self.resident.detach(&self.outbox);
+    }
+}
+
+/// Serves an attached transport until it ends.
 ///
-/// What the loops keep stands in [`ReadLoop`] and [`WriteLoop`], once: the arguments of an async function would take
-/// their room twice, for as long as it runs.
+/// What the loops keep stands in [`ReadLoop`] and [`WriteLoop`], once: the arguments of an async function, and what it
+/// moves into others, take their room twice for as long as it runs.
 pub fn run<R: FrameReader, W: FrameWriter>(
     relay: &Arc<Relay>,
-    resident: &Arc<Resident>,
-    outbox: &Arc<Outbox>,
+    attached: Attached,
     reader: R,
     writer: W,
-    pulse: Pulse,
+    prober: Option<Box<Prober>>,
 ) -> impl Future<Output = EndReason> + Send + use<R, W> {
+    let vitals = attached.present.as_ref().map(|guard| Arc::clone(guard.vitals())).unwrap_or_default();
     let mut write_loop = WriteLoop {
         relay: Arc::clone(relay),
-        outbox: Arc::clone(outbox),
-        vitals: Arc::clone(&pulse.vitals),
+        outbox: Arc::clone(&attached.outbox),
+        vitals: Arc::clone(&vitals),
         writer,
         batch: VecDeque::new(),
         meter: Meter::new(Instant::now()),
@@ -64,39 +93,45 @@ pub fn run<R: FrameReader, W: FrameWriter>(
     let mut writing = AbortOnDropHandle::new(tokio::spawn(async move { write_loop.run().await }));
     let mut read_loop = ReadLoop {
         relay: Arc::clone(relay),
-        outbox: Arc::clone(outbox),
-        road: Road::new(Arc::clone(resident), relay.flows(resident)),
+        road: Road::new(Arc::clone(&attached.resident), relay.flows(&attached.resident)),
         reader,
-        pulse,
+        pulse: Pulse { vitals, prober },
         meter: Meter::new(Instant::now()),
         idle: IdleTimer::new(relay.config.relay.read_timeout),
+        attached,
     };
     async move {
         let reason = tokio::select! {
             biased;
-            reason = &mut writing => return reason.unwrap_or(EndReason::PeerClosed),
-            reason = read_loop.run() => reason,
+            reason = &mut writing => reason.unwrap_or(EndReason::PeerClosed),
+            reason = read_loop.run() => {
+                read_loop.attached.outbox.close(reason);
+                // The first reason counts: the read loop may have ended because the connection was being closed.
+                let written = read_loop.idle.within(CLOSE_GRACE, pin!(&mut writing)).await;
+                written.and_then(Result::ok).unwrap_or(reason)
+            }
         };
-        read_loop.outbox.close(reason);
-        // The first reason counts: the read loop may have ended because the connection was being closed.
-        timeout(CLOSE_GRACE, writing).await.ok().and_then(Result::ok).unwrap_or(reason)
+        let client_id = read_loop.attached.resident.client_id;
+        tracing::debug!(client = %client_id, reason = reason.label(), "connection ended");
+        reason
     }
 }
 
 struct ReadLoop<R> {
     relay: Arc<Relay>,
-    outbox: Arc<Outbox>,
     road: Road,
     reader: R,
     pulse: Pulse,
     meter: Meter,
     idle: IdleTimer,
+    attached: Attached,
 }
 
 impl<R: FrameReader> ReadLoop<R> {
     /// Reads until the connection ends.
     async fn run(&mut self) -> EndReason {
-        let Self { relay, outbox, road, reader, pulse, meter, idle } = self;
+        let Self { relay, road, reader, pulse, meter, idle, attached } = self;
+        let outbox = &*attached.outbox;
         pulse.poll(outbox);
         let mut turn_bytes = 0;
         loop {
@@ -246,7 +281,7 @@ impl<W: FrameWriter> WriteLoop<W> {
                         continue;
                     }
                     batch.push_back(Bytes::new());
-                    if let Err(reason) = write_all(writer, batch, write_timeout).await {
+                    if let Err(reason) = write_all(writer, batch, idle, write_timeout).await {
                         outbox.close(reason);
                         return reason;
                     }
@@ -258,17 +293,20 @@ impl<W: FrameWriter> WriteLoop<W> {
             let (bytes, result) = match taken {
                 Taken::Closed(reason) => {
                     // A peer that does not read gets no goodbye.
-                    let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
+                    let _ = idle.within(CLOSE_GRACE, pin!(writer.close(reason))).await;
                     return reason;
                 }
                 Taken::Frames { bytes, pong } => {
                     relay.metrics.frames_sent.inc_by(batch.len() as u64);
                     let pong = match pong {
-                        Some(payload) => within(write_timeout, writer.write_pong(payload)).await,
+                        Some(payload) => {
+                            let written = idle.within(write_timeout, pin!(writer.write_pong(payload))).await;
+                            written.unwrap_or(Err(EndReason::WriteTimeout))
+                        }
                         None => Ok(()),
                     };
                     let result = match pong {
-                        Ok(()) => write_all(writer, batch, write_timeout).await,
+                        Ok(()) => write_all(writer, batch, idle, write_timeout).await,
                         failed => failed,
                     };
                     (bytes as u64, result)
@@ -288,14 +326,12 @@ impl<W: FrameWriter> WriteLoop<W> {
 async fn write_all<W: FrameWriter>(
     writer: &mut W,
     batch: &mut VecDeque<Bytes>,
-    write_timeout: Duration,
+    timer: &mut IdleTimer,
+    limit: Duration,
 ) -> Result<(), EndReason> {
     while !batch.is_empty() {
-        within(write_timeout, writer.write(batch)).await?;
+        let written = timer.within(limit, pin!(writer.write(batch))).await;
+        written.unwrap_or(Err(EndReason::WriteTimeout))?;
     }
     Ok(())
-}
-
-async fn within(write_timeout: Duration, write: impl Future<Output = Result<(), EndReason>>) -> Result<(), EndReason> {
-    timeout(write_timeout, write).await.unwrap_or(Err(EndReason::WriteTimeout))
 }

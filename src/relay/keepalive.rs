@@ -9,7 +9,9 @@
 //! count there either (`connect/transport.go`). An [`IdleTimer`] is armed once and re-armed only when it fires, so
 //! traffic costs it one store.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -48,11 +50,45 @@ impl IdleTimer {
         self.sleep.as_mut().reset(self.last + self.limit);
         is_silent
     }
+
+    /// Waits for something that may take `limit` at most; none when it takes longer. The silence goes on meanwhile, but
+    /// nobody looks at it. The timer is moved only when there is something to wait for.
+    pub async fn within<T>(&mut self, limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut is_moved = false;
+        let result = poll_fn(|context| {
+            if let Poll::Ready(result) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(result));
+            }
+            if !is_moved {
+                is_moved = true;
+                self.sleep.as_mut().reset(Instant::now() + limit);
+            }
+            self.sleep.as_mut().poll(context).map(|()| None)
+        })
+        .await;
+        if is_moved {
+            self.sleep.as_mut().reset(self.last + self.limit);
+        }
+        result
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_given_up_and_the_silence_ends_when_it_would_have() {
+        let started = Instant::now();
+        let mut timer = IdleTimer::new(Duration::from_secs(5));
+        let slow = |secs| Box::pin(tokio::time::sleep(Duration::from_secs(secs)));
+        assert_eq!(timer.within(Duration::from_secs(2), slow(3).as_mut()).await, None);
+        assert_eq!(started.elapsed().as_secs(), 2);
+        assert_eq!(timer.within(Duration::from_secs(2), slow(1).as_mut()).await, Some(()));
+        assert_eq!(timer.within(Duration::ZERO, std::pin::pin!(async { 7 })).await, Some(7));
+        assert!(timer.tick().await);
+        assert_eq!(started.elapsed().as_secs(), 5);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn traffic_moves_the_end_of_the_silence() {

@@ -179,10 +179,7 @@ impl Relay {
     }
 
     /// Serves an incoming QUIC connection until it ends.
-    pub fn serve_quic(
-        self: &Arc<Self>,
-        incoming: quinn::Incoming,
-    ) -> impl Future<Output = EndReason> + Send + use<> {
+    pub fn serve_quic(self: &Arc<Self>, incoming: quinn::Incoming) -> impl Future<Output = EndReason> + Send + use<> {
         accept::serve_quic(self, incoming)
     }
 

@@ -224,7 +224,8 @@ impl Endpoint {
                 }
                 let is_paid = self.is_paid(from);
                 let steady = self.time.at(now);
-                let sequence = ReceiveSequence::new(steady, Arc::clone(&self.config.receive), pack.sequence_id, is_paid);
+                let sequence =
+                    ReceiveSequence::new(steady, Arc::clone(&self.config.receive), pack.sequence_id, is_paid);
                 self.receiving.insert(key, sequence);
             }
         }

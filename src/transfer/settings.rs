@@ -165,12 +165,7 @@ impl EndpointConfig {
             idle_timeout: Some(300 * SECOND),
             // A peer's hand-off holds 256 packs and a relay's outbox 1024 frames: start below the one, end at the
             // other.
-            flight: FlightLimits {
-                initial_packs: 64,
-                minimum_packs: 16,
-                maximum_packs: 1024,
-                maximum_bytes: 2 * MIB,
-            },
+            flight: FlightLimits { initial_packs: 64, minimum_packs: 16, maximum_packs: 1024, maximum_bytes: 2 * MIB },
             max_queued: 4096,
             max_queued_bytes: 4 * MIB,
             max_message_bytes: 3000,
