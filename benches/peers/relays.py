@@ -103,23 +103,29 @@ def known(folder, binary, tools):
     return {relay.name: relay for relay in relays}
 
 
-def seed(warren, pairs):
-    """Makes pairs of clients with a contract each, over the public API, and writes them down for the load."""
-    print(f"making {2 * pairs} clients of Warren and {pairs} contracts", flush=True)
+def seed(warren, pairs, contracts):
+    """Makes pairs of clients over the public API, the first of them with a contract each, and writes them down for the
+    load. Those of an earlier run are used again."""
+    wanted, made = (pairs, contracts), warren.folder / "seeded.json"
+    if made.exists() and all(have >= want for have, want in zip(json.loads(made.read_text()), wanted)):
+        return
+    made.unlink(missing_ok=True)
+    shutil.rmtree(warren.folder / "data", ignore_errors=True)
+    print(f"making {2 * pairs} clients of Warren and {contracts} contracts", flush=True)
     warren.start()
     threads = threading.local()
 
-    def network(count):
+    def network(at):
         if not hasattr(threads, "api"):
             threads.api = Api(warren.port)
-        return threads.api.network(count)
+        return threads.api.network(min(per_network, pairs - at), max(0, min(per_network, contracts - at)))
 
     try:
         per_network = NETWORK_CLIENTS // 2
-        counts = [min(per_network, pairs - done) for done in range(0, pairs, per_network)]
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            lines = [line for made in pool.map(network, counts) for line in made]
+            lines = [line for made in pool.map(network, range(0, pairs, per_network)) for line in made]
         warren.parties.write_text("".join(f"{line}\n" for line in lines))
+        made.write_text(json.dumps(wanted))
     finally:
         warren.stop()
 
@@ -153,18 +159,21 @@ class Api:
         made = self.post("/network/auth-client", {"description": "", "device_spec": ""}, user)
         return made["client_id"].replace("-", ""), made["by_client_jwt"]
 
-    def network(self, pairs):
-        """A network with pairs of clients, the first of each allowed to send to the second; a line per client."""
+    def network(self, pairs, contracts):
+        """A network with pairs of clients, the first of each allowed to send to the second in as many as there are
+        contracts; a line per client."""
         user = self.post("/auth/network-create", {"user_name": "", "terms": True})["network"]["by_jwt"]
         lines = []
-        for _ in range(pairs):
+        for at in range(pairs):
             (sender, sender_token), (receiver, receiver_token) = self.client(user), self.client(user)
+            lines += [f"{sender} {sender_token}", f"{receiver} {receiver_token}"]
+            if at >= contracts:
+                continue
             # Provide (3): the receiver serves its network. CreateContract (10): the sender may send a MiB.
             self.control(receiver_token, 3, field(1, b"\x08\x01" + field(2, b"\x07" * 32)))
             answer = self.control(sender_token, 10, field(1, bytes.fromhex(receiver)) + b"\x10\x80\x80\x40")
             if bytes.fromhex(receiver) not in answer:
                 sys.exit("a contract was refused")
-            lines += [f"{sender} {sender_token}", f"{receiver} {receiver_token}"]
         return lines
 
 

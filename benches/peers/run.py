@@ -3,6 +3,7 @@
 
     benches/peers/run.py                      everything, five repetitions
     benches/peers/run.py --only warren-ws,forwarder-ws --cells frames --repetitions 3
+    benches/peers/run.py --only warren-quic --cells idle --clients 100000 --repetitions 1 --keep /var/tmp/peers
     benches/peers/run.py --table results/*.jsonl
 
 Linux, two cores or more: the relay runs on the first, the load on the second. Builds what it needs. iroh-relay
@@ -10,6 +11,7 @@ Linux, two cores or more: the relay runs on the first, the load on the second. B
 PATH, or where IROH_RELAY and NATS_SERVER say, and are named and left out otherwise.
 """
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -87,7 +89,8 @@ class Bench:
             command += ["--parties", relay.parties]
         for name, value in arguments.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True,
+                              timeout=300 + arguments.get("clients", 0) // 50)
         if done.returncode or done.stderr or not done.stdout:
             print(f"  {relay.name}: {cell} {arguments} failed ({done.returncode}): {done.stderr[-600:]}", flush=True)
         return json.loads(done.stdout) if done.stdout else None
@@ -109,12 +112,25 @@ class Bench:
         self.measure(relay, repetition, "lone", size=1400, rate=2000)
 
     def idle(self, relay, repetition):
-        self.measure(relay, repetition, "idle", clients=self.options.clients)
+        clients = self.options.clients
+        # A UDP socket serves many clients, a TCP connection takes a file at either end.
+        if not relay.proto.endswith("quic") and clients > self.options.files:
+            clients = self.options.files
+            print(f"  {relay.name}: only {clients} clients, the limit of open files", flush=True)
+        self.measure(relay, repetition, "idle", clients=clients)
 
     def scale(self, relay, repetition):
         for pairs in (10, 100, 1_000, self.options.most_pairs):
             # Warren announces a client 5 s after it came: that is the cost of a connect, not of a frame.
             self.measure(relay, repetition, "frames", size=1400, pairs=pairs, window=16, warm_ms=8000, ms=2000)
+
+
+def kept(folder):
+    """The folder with Warren's data and clients: one that stays, or one for this run."""
+    if not folder:
+        return tempfile.TemporaryDirectory()
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    return contextlib.nullcontext(folder)
 
 
 def numbers(text):
@@ -134,6 +150,7 @@ def main():
     parser.add_argument("--retries", type=int, default=1, help="of a cell that neighbours on the machine disturbed")
     parser.add_argument("--patience", type=float, default=3, help="seconds to wait for a quiet machine before each cell")
     parser.add_argument("--warren", help="the binary to measure; default: built here")
+    parser.add_argument("--keep", metavar="FOLDER", help="for Warren's data and clients, to use them again next time")
     parser.add_argument("--out", help="file for the lines of results")
     options = parser.parse_args()
     if options.table:
@@ -141,6 +158,7 @@ def main():
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    options.files = hard - 200
     cells = options.cells.split(",")
     # Both ends of a pair, with room for logs and listeners: the load opens as many sockets as the relay.
     if "scale" in cells and 2 * options.most_pairs + 200 > hard:
@@ -150,7 +168,7 @@ def main():
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     file = options.out or results / f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}.jsonl"
-    with tempfile.TemporaryDirectory() as folder, open(file, "a") as out:
+    with kept(options.keep) as folder, open(file, "a") as out:
         known = relays.known(pathlib.Path(folder), binary, tools)
         wanted = options.only.split(",") if options.only else relays.NAMES
         missing = [name for name in wanted if not known[name].is_installed()]
@@ -159,7 +177,9 @@ def main():
         pairs = {"frames": 100, "batches": 10, "lone": 1, "scale": options.most_pairs, "idle": options.clients // 2}
         present = [known[name] for name in wanted if name not in missing]
         if any(relay.needs_parties for relay in present):
-            relays.seed(known["warren-ws"], max(pairs[cell] for cell in cells))
+            # Idle clients have nobody to talk to.
+            contracts = max((pairs[cell] for cell in cells if cell != "idle"), default=0)
+            relays.seed(known["warren-ws"], max(pairs[cell] for cell in cells), contracts)
         bench = Bench(options, tools, out)
         for repetition in range(options.repetitions):
             for relay in present:

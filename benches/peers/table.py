@@ -50,8 +50,10 @@ def describe(line):
     if line["cell"] == "lone":
         return (f"{line['size']:5} B alone, {line['rate']} a second: {line['us']:.2f} us a frame, "
                 f"p50 {line['p50']:.0f} us, p99 {line['p99']:.0f} us" + disturbed(line))
-    return (f"{line['clients']} idle: {line['bytes_per_client']:.0f} bytes a client, "
-            f"{line['connect_us']:.0f} us a connect, {line['failed']} failed" + disturbed(line))
+    return (f"{line['clients']} idle: {line['bytes_per_client']:.0f} bytes a client ({line['bytes_at_half']:.0f} at half "
+            f"of them, {line['bytes_at_quarter']:.0f} at a quarter), {line['idle_ms']:.1f} ms of CPU a second "
+            f"({line['unused_ms']:.1f} with none), {line['connect_us']:.0f} us a connect, {line['connects_per_s']:.0f} "
+            f"connects a second, {line['failed']} failed, {line['ended']} ended" + disturbed(line))
 
 
 def disturbed(line):
@@ -70,9 +72,9 @@ def show(lines):
         print(f"\n{title(cell)}")
         for peer, measured in peers.items():
             figures = {"frames": ["us", "frames_per_s"], "lone": ["us", "p50", "p99"],
-                       "idle": ["bytes_per_client", "connect_us"]}[cell[0]]
-            text = "  ".join(f"{name} {spread([line[name] for line in measured])}" for name in figures)
-            lost = sum(line.get("lost", 0) + line.get("failed", 0) for line in measured)
+                       "idle": ["bytes_per_client", "connect_us", "idle_ms", "unused_ms"]}[cell[0]]
+            text = "  ".join(f"{name} {spread([line[name] for line in measured])}" for name in figures if name in measured[0])
+            lost = sum(line.get(name, 0) for line in measured for name in ("lost", "failed", "ended"))
             print(f"  {peer:17} n={len(measured)}  {text}" + (f"  LOST {lost}" if lost else ""))
     print("\ntargets (medians)")
     for peer, cell, figure, limit in ABSOLUTE:

@@ -2,14 +2,13 @@
 
 use std::fs;
 
-/// CPU time of all threads of a process, user and system, as the scheduler counted it.
+/// CPU time of a process, user and system, of threads that have ended too, as the scheduler counted it.
 pub fn process_cpu(process: u64) -> f64 {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return 0.0 };
-    let spent = tasks.filter_map(|task| {
-        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    spent.sum::<u64>() as f64 / 1e3
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let is_read = unsafe {
+        libc::clock_getcpuclockid(process as libc::pid_t, &mut clock) == 0 && libc::clock_gettime(clock, &mut time) == 0
+    };
+    if is_read { time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3 } else { 0.0 }
 }
 
 /// Busy time of all cores, interrupts included.

@@ -56,17 +56,22 @@ async fn pump(
     Ok(())
 }
 
-/// Connects clients `from..to`, several at once, in order.
-async fn connect_all(generator: &Arc<Generator>, from: u64, to: u64) -> Vec<io::Result<Connection>> {
+/// Connects clients `from..to`, several at once, in order, and does with each what is to be done at once.
+async fn connect_all<T: Send + 'static>(
+    generator: &Arc<Generator>,
+    from: u64,
+    to: u64,
+    then: impl Fn(Connection) -> T + Clone + Send + 'static,
+) -> Vec<io::Result<T>> {
     let permits = Arc::new(Semaphore::new(CONNECTING));
     let mut connecting = JoinSet::new();
     for client in from..to {
         let permit = permits.clone().acquire_owned().await.unwrap();
-        let generator = generator.clone();
+        let (generator, then) = (generator.clone(), then.clone());
         connecting.spawn(async move {
             let connection = generator.connect(client).await;
             drop(permit);
-            (client, connection)
+            (client, connection.map(then))
         });
     }
     let mut connected = connecting.join_all().await;
@@ -89,7 +94,7 @@ pub async fn frames(generator: Arc<Generator>, args: &Args) {
     let length = proto.payload(size as usize);
     let stop = Arc::new(AtomicBool::new(false));
     let mut all = Vec::new();
-    let mut connected = connect_all(&generator, 0, 2 * pairs).await.into_iter();
+    let mut connected = connect_all(&generator, 0, 2 * pairs, |connection| connection).await.into_iter();
     for at in 0..pairs {
         let mut sender = connected.next().unwrap().expect("a sender");
         let mut receiver = connected.next().unwrap().expect("a receiver");
@@ -162,7 +167,7 @@ pub async fn lone(generator: Arc<Generator>, args: &Args) {
     let length = proto.payload(size as usize);
     let warm = rate / 4;
     let total = warm + rate * args.number("--ms", 1500) / 1000;
-    let mut connected = connect_all(&generator, 0, 2).await.into_iter();
+    let mut connected = connect_all(&generator, 0, 2, |connection| connection).await.into_iter();
     let mut sender = connected.next().unwrap().expect("a sender");
     let mut receiver = connected.next().unwrap().expect("a receiver");
     let received = Arc::new(AtomicU64::new(0));
@@ -233,41 +238,77 @@ fn interval(rate: u64) -> tokio::io::unix::AsyncFd<OwnedFd> {
     unsafe { tokio::io::unix::AsyncFd::register(timer) }.unwrap()
 }
 
-/// Many clients that only answer pings.
+/// Many clients that only answer the relay: its memory at a quarter, at half and at all of them, what a connect costs
+/// it, and what all of them do while nothing happens.
 pub async fn idle(generator: Arc<Generator>, args: &Args) {
     let (process, clients) = (args.number("--pid", 0), args.number("--clients", 10_000));
-    let proto = generator.proto;
+    let ms = |name, default| Duration::from_millis(args.number(name, default));
+    let (settle, watch) = (ms("--settle-ms", 12_000), ms("--watch-ms", 10_000));
+    let (proto, ended) = (generator.proto, Arc::new(AtomicU64::new(0)));
     let memory = resident_kib(process);
-    let before = Mark::new(process, 0);
-    let connected = connect_all(&generator, 0, clients).await;
-    let after = Mark::new(process, 0);
-    let failed = connected.iter().filter_map(|connection| connection.as_ref().err()).collect::<Vec<_>>();
-    failed.first().iter().for_each(|error| eprintln!("a client could not connect: {error}"));
-    let failed = failed.len();
-    for mut connection in connected.into_iter().flatten() {
-        tokio::spawn(async move {
-            let mut buffer = vec![0u8; 512];
-            while let Ok(read @ 1..) = connection.r.read(&mut buffer).await {
-                let mut at = 0;
-                while let Some(found) = proto.parse(&buffer[at..read]) {
-                    if found.kind == Kind::Ping {
-                        let pong = proto.pong(&buffer[at + found.payload.start..at + found.payload.end]);
-                        let _ = connection.write(&pong).await;
-                    }
-                    at += found.used;
-                }
-            }
-        });
+    let unused = watched(process, watch).await;
+    let (mut failed, mut connecting, mut seconds, mut grown) = (0, 0.0, 0.0, Vec::new());
+    let began = Mark::new(process, 0);
+    for (from, to) in [(0, clients / 4), (clients / 4, clients / 2), (clients / 2, clients)] {
+        let before = Mark::new(process, 0);
+        let ended = ended.clone();
+        let stay = move |connection| drop(tokio::spawn(answer(proto, connection, ended.clone())));
+        let connected = connect_all(&generator, from, to, stay).await;
+        let after = Mark::new(process, 0);
+        connecting += after.relay - before.relay;
+        seconds += (after.ns - before.ns) as f64 / 1e9;
+        let errors = connected.iter().filter_map(|connection| connection.as_ref().err()).collect::<Vec<_>>();
+        errors.first().iter().for_each(|error| eprintln!("a client could not connect: {error}"));
+        failed += errors.len();
+        // What a connect leaves behind for a moment is gone, and every client has been greeted.
+        tokio::time::sleep(settle).await;
+        grown.push(resident_kib(process).saturating_sub(memory));
     }
-    // What a connect leaves behind for a moment is gone, and every client has been greeted.
-    tokio::time::sleep(Duration::from_millis(args.number("--settle-ms", 12_000))).await;
-    let grown = resident_kib(process).saturating_sub(memory);
+    let connected = Mark::new(process, 0);
+    let idle = watched(process, watch).await;
+    let each = |at: usize, part: u64| grown[at] as f64 * 1024.0 / (clients / part) as f64;
     println!(
-        "{{\"cell\":\"idle\",\"clients\":{clients},\"bytes_per_client\":{:.0},\"resident_kib\":{},\
-         \"connect_us\":{:.1},\"failed\":{failed},{}}}",
-        grown as f64 * 1024.0 / clients as f64,
-        grown + memory,
-        (after.relay - before.relay) / clients as f64,
-        after.since(&before)
+        "{{\"cell\":\"idle\",\"clients\":{clients},\"bytes_per_client\":{:.0},\"bytes_at_half\":{:.0},\
+         \"bytes_at_quarter\":{:.0},\"resident_kib\":{},\"connect_us\":{:.1},\"connects_per_s\":{:.0},\
+         \"idle_ms\":{idle:.2},\"unused_ms\":{unused:.2},\"failed\":{failed},\"ended\":{},{}}}",
+        each(2, 1),
+        each(1, 2),
+        each(0, 4),
+        grown[2] + memory,
+        connecting / clients as f64,
+        clients as f64 / seconds,
+        ended.load(Relaxed),
+        connected.since(&began)
     );
+}
+
+/// CPU milliseconds that a process takes in a second.
+async fn watched(process: u64, time: Duration) -> f64 {
+    let before = Mark::new(process, 0);
+    tokio::time::sleep(time).await;
+    let after = Mark::new(process, 0);
+    (after.relay - before.relay) * 1e6 / (after.ns - before.ns) as f64
+}
+
+/// Answers what the relay asks of a client that has nothing to say.
+async fn answer(proto: Proto, mut connection: Connection, ended: Arc<AtomicU64>) {
+    let (mut buffer, mut filled) = (vec![0u8; 2048], connection.left.len());
+    buffer[..filled].copy_from_slice(&connection.left);
+    loop {
+        let mut at = 0;
+        while let Some(found) = proto.parse(&buffer[at..filled]) {
+            if found.kind == Kind::Ping {
+                let pong = proto.pong(&buffer[at + found.payload.start..at + found.payload.end]);
+                let _ = connection.write(&pong).await;
+            }
+            at += found.used;
+        }
+        buffer.copy_within(at..filled, 0);
+        filled -= at;
+        match connection.r.read(&mut buffer[filled..]).await {
+            Ok(read @ 1..) => filled += read,
+            _ => break,
+        }
+    }
+    ended.fetch_add(1, Relaxed);
 }

@@ -17,6 +17,9 @@ use crate::protocol::{Proto, bytes_field, nats_key, nats_public, warren_message,
 type Read = Box<dyn AsyncRead + Unpin + Send>;
 type Write = Box<dyn AsyncWrite + Unpin + Send>;
 
+/// Clients of one UDP socket of the load.
+const CLIENTS_PER_SOCKET: u64 = 10_000;
+
 /// Who a client of Warren is.
 struct Party {
     id: Vec<u8>,
@@ -28,7 +31,8 @@ pub struct Generator {
     pub proto: Proto,
     to: SocketAddr,
     tls: tokio_rustls::TlsConnector,
-    quic: Option<quinn::Endpoint>,
+    /// One after the other: a socket has room for so many packets on their way only.
+    quic: Vec<quinn::Endpoint>,
     seed: u64,
     parties: Vec<Party>,
 }
@@ -50,7 +54,7 @@ impl Generator {
             Proto::Quic => &[b"raw"],
             _ => &[],
         };
-        let quic = proto.is_quic().then(|| {
+        let endpoint = || {
             let socket = udp_socket("127.0.0.1:0".parse().unwrap());
             let runtime = Arc::new(quinn::TokioRuntime);
             let mut endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime).unwrap();
@@ -61,7 +65,10 @@ impl Generator {
             config.transport_config(Arc::new(transport));
             endpoint.set_default_client_config(config);
             endpoint
-        });
+        };
+        let clients = args.number("--clients", 1).max(1);
+        let sockets = if proto.is_quic() { clients.div_ceil(CLIENTS_PER_SOCKET) } else { 0 };
+        let quic = (0..sockets).map(|_| endpoint()).collect();
         let parties = args.get("--parties").filter(|_| proto.is_warren()).map_or_else(Vec::new, |file| {
             let text = std::fs::read_to_string(file).expect(file);
             let party = |line: &str| {
@@ -103,8 +110,8 @@ impl Generator {
     }
 
     pub async fn connect(&self, client: u64) -> io::Result<Connection> {
-        if let Some(endpoint) = &self.quic {
-            return self.connect_quic(endpoint, client).await;
+        if !self.quic.is_empty() {
+            return self.connect_quic(&self.quic[client as usize % self.quic.len()], client).await;
         }
         let socket = tokio::net::TcpSocket::new_v4()?;
         // Spread over source addresses, so that ports in TIME_WAIT are never short.

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `frames` | CPU of the relay per frame | `--size`, `--pairs`, `--window` frames on their way, `--batch` per write |
 //! | `lone` | the same and the latency of frames that come alone | `--size`, `--rate` |
-//! | `idle` | memory per client and CPU per connect | `--clients` |
+//! | `idle` | memory per client, CPU per connect and per second | `--clients`, `--settle-ms`, `--watch-ms` |
 //!
 //! `size` is the whole message with the address in it. Warren's clients come from a file with a client id and a token
 //! a line: the clients 2n and 2n + 1 have a contract.

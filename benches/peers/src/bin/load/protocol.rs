@@ -98,10 +98,12 @@ impl Proto {
         }
     }
 
-    /// The answer to a ping.
+    /// The answer to a ping, or to a pack of the control id.
     pub fn pong(self, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
+            Self::WarrenQuic if !payload.is_empty() => warren_message(&ack(payload), &mut out),
+            Self::WarrenWs if !payload.is_empty() => websocket_message(&ack(payload), &mut out),
             Self::Nats => out.extend_from_slice(b"PONG\r\n"),
             Self::WarrenQuic => warren_message(&[], &mut out),
             Self::WarrenWs => websocket_message(&[], &mut out),
@@ -134,6 +136,18 @@ fn found(bytes: &[u8], head: usize, length: usize, look: impl FnOnce(&[u8]) -> (
 /// Tag and length of the path, and two ids with theirs.
 const PATH_BYTES: usize = 2 + 2 * 18;
 
+/// The path of what the control id sends: its receiver alone follows.
+const CONTROL_PATH: [u8; 4] = [0x0a, 18, 0x0a, 16];
+/// The tag of a pack, behind that path and the two bytes of the frame's type.
+const PACK: u8 = 0x22;
+
+/// Acknowledges a pack of the control id and all before it: the pack begins with its id and that of its sequence.
+fn ack(frame: &[u8]) -> Vec<u8> {
+    let (receiver, pack) = (&frame[4..20], &frame[23..]);
+    let ids = if pack[0] < 0x80 { &pack[1..] } else { &pack[2..] };
+    [&[0x0a, 18, 0x12, 16], receiver, &[0x18, 1, 0x2a, 36], &ids[..36]].concat()
+}
+
 /// An encoded TransferFrame with an opaque payload, as sealed clients send it.
 fn transfer_frame(source: &[u8], destination: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut frame = [&[0x0a, 36, 0x0a, 16][..], destination, &[0x12, 16], source, &[0x32]].concat();
@@ -143,9 +157,9 @@ fn transfer_frame(source: &[u8], destination: &[u8], payload: &[u8]) -> Vec<u8> 
 }
 
 /// Where the payload of a TransferFrame that starts at `head` is. An empty message is a keepalive, which is answered
-/// with one; what comes from the control id is not ours.
+/// with one; a pack of the control id is acknowledged.
 fn transfer_payload(head: usize, message: &[u8]) -> (usize, Kind) {
-    if message.is_empty() {
+    if message.is_empty() || (message.starts_with(&CONTROL_PATH) && message.get(22) == Some(&PACK)) {
         return (head, Kind::Ping);
     }
     let is_relayed = message.starts_with(&[0x0a, 36]) && message.get(PATH_BYTES) == Some(&0x32);
