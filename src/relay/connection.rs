@@ -107,7 +107,7 @@ pub fn run<R: FrameReader, W: FrameWriter>(
             reason = read_loop.run() => {
                 read_loop.attached.outbox.close(reason);
                 // The first reason counts: the read loop may have ended because the connection was being closed.
-                let written = read_loop.idle.within(CLOSE_GRACE, pin!(&mut writing)).await;
+                let written = Box::pin(read_loop.idle.within(CLOSE_GRACE, pin!(&mut writing))).await;
                 written.and_then(Result::ok).unwrap_or(reason)
             }
         };
@@ -272,63 +272,54 @@ impl<W: FrameWriter> WriteLoop<W> {
     async fn run(&mut self) -> EndReason {
         let Self { relay, outbox, vitals, writer, batch, meter, idle } = self;
         let write_timeout = relay.config.relay.write_timeout;
-        loop {
-            let taken = tokio::select! {
+        let reason = loop {
+            // One place that writes, for both: each has room of its own in what an idle client keeps.
+            let (bytes, pong, is_keepalive) = tokio::select! {
                 biased;
-                taken = poll_fn(|context| outbox.poll_take(context, batch)) => taken,
+                taken = poll_fn(|context| outbox.poll_take(context, batch)) => match taken {
+                    Taken::Closed(reason) => break reason,
+                    Taken::Frames { bytes, pong } => {
+                        relay.metrics.frames_sent.inc_by(batch.len() as u64);
+                        (bytes as u64, pong, false)
+                    }
+                },
                 is_silent = idle.tick() => {
                     if !is_silent {
                         continue;
                     }
                     batch.push_back(Bytes::new());
-                    if let Err(reason) = write_all(writer, batch, idle, write_timeout).await {
-                        outbox.close(reason);
-                        return reason;
-                    }
-                    *batch = VecDeque::new();
-                    outbox.shrink();
-                    continue;
+                    (0, None, true)
                 }
             };
-            let (bytes, result) = match taken {
-                Taken::Closed(reason) => {
-                    // A peer that does not read gets no goodbye.
-                    let _ = idle.within(CLOSE_GRACE, pin!(writer.close(reason))).await;
-                    return reason;
-                }
-                Taken::Frames { bytes, pong } => {
-                    relay.metrics.frames_sent.inc_by(batch.len() as u64);
-                    let pong = match pong {
-                        Some(payload) => {
-                            let written = idle.within(write_timeout, pin!(writer.write_pong(payload))).await;
-                            written.unwrap_or(Err(EndReason::WriteTimeout))
-                        }
-                        None => Ok(()),
-                    };
-                    let result = match pong {
-                        Ok(()) => write_all(writer, batch, idle, write_timeout).await,
-                        failed => failed,
-                    };
-                    (bytes as u64, result)
-                }
-            };
-            if let Err(reason) = result {
+            if let Err(reason) = write_all(writer, pong, batch, idle, write_timeout).await {
                 outbox.close(reason);
                 return reason;
             }
-            if let Some(speed) = meter.add(bytes, idle.touch()) {
+            if is_keepalive {
+                *batch = VecDeque::new();
+                outbox.shrink();
+            } else if let Some(speed) = meter.add(bytes, idle.touch()) {
                 vitals.reached(speed);
             }
-        }
+        };
+        // A peer that does not read gets no goodbye.
+        let _ = idle.within(CLOSE_GRACE, Box::pin(writer.close(reason)).as_mut()).await;
+        reason
     }
 }
 
 async fn write_all<W: FrameWriter>(
     writer: &mut W,
+    pong: Option<Bytes>,
     batch: &mut VecDeque<Bytes>,
     timer: &mut IdleTimer,
     limit: Duration,
 ) -> Result<(), EndReason> {
+    if let Some(payload) = pong {
+        // No client of ours pings.
+        let written = timer.within(limit, Box::pin(writer.write_pong(payload)).as_mut()).await;
+        written.unwrap_or(Err(EndReason::WriteTimeout))?;
+    }
     while !batch.is_empty() {
         let written = timer.within(limit, pin!(writer.write(batch))).await;
         written.unwrap_or(Err(EndReason::WriteTimeout))?;

@@ -1,14 +1,18 @@
 //! Whole connections over in-memory pipes, with a WebSocket client of another make at the far end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio_websockets::Message;
 
+use super::control_link;
 use super::drop_reason::{DropReason, EndReason};
+use super::resident::Resident;
 use super::testing::{TestRelay, frame, id};
 use crate::config::units::ByteSize;
+use crate::ids::{InstanceId, NetworkId};
 
 fn relay() -> TestRelay {
     TestRelay::new(|_| ())
@@ -378,4 +382,17 @@ async fn a_client_removed_while_it_joins_is_cut() {
     // The check passes, then the token dies before the transport is joined: the second check sees it.
     relay.revoke(1);
     assert!(matches!(client.ended().await, EndReason::Removed | EndReason::Unauthorized));
+}
+
+/// Ten thousand clients that do nothing are the usual case, and each keeps these for as long as it is there.
+#[tokio::test(start_paused = true)]
+async fn what_an_idle_client_keeps_is_small() {
+    let relay = relay();
+    let (_, ticket) =
+        relay.relay.websocket_response(&TestRelay::upgrade(Some("1.9"), 1), [127, 0, 0, 1].into(), None).unwrap();
+    let (_client, server) = tokio::io::duplex(64);
+    let connection = size_of_val(&relay.relay.serve_websocket(server, ticket));
+    let resident = Arc::new(Resident::new(id(1), NetworkId::default(), InstanceId::default()));
+    let link = size_of_val(&control_link::run(Arc::clone(&relay.relay), resident));
+    assert!(connection <= 768 && link <= 512, "{connection} {link}");
 }
