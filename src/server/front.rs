@@ -24,7 +24,6 @@ use crate::http::address::{PeerAddr, client_address};
 use crate::http::layers::clean_path;
 use crate::relay::Relay;
 use crate::relay::accept::WebSocketTicket;
-use crate::relay::drop_reason::EndReason;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -95,11 +94,10 @@ impl RelayDoor {
             Ok(accepted) => accepted,
             Err(refusal) => return (*refusal).map(Body::from),
         };
-        let relay = Arc::clone(&self.relay);
+        let (relay, tasks) = (Arc::clone(&self.relay), self.tasks.clone());
         self.tasks.spawn(async move {
             match upgrade.await {
-                // Counted by the relay itself.
-                Ok(upgraded) => drop(serve(&relay, upgraded, ticket).await),
+                Ok(upgraded) => serve(&tasks, &relay, upgraded, ticket),
                 Err(error) => tracing::debug!(%error, "a connection broke before it was a WebSocket"),
             }
         });
@@ -107,20 +105,20 @@ impl RelayDoor {
     }
 }
 
-/// Hands a connection to the relay as the two halves that it was made of.
-async fn serve(relay: &Arc<Relay>, upgraded: Upgraded, ticket: WebSocketTicket) -> EndReason {
+/// Hands a connection to the relay as the two halves that it was made of, in a task that keeps nothing else. How it
+/// ends is counted by the relay itself.
+fn serve(tasks: &TaskTracker, relay: &Arc<Relay>, upgraded: Upgraded, ticket: WebSocketTicket) {
     match downcast::<TokioIo<Join<TlsReader<Held>, TlsWriter<WriteHalf>>>>(upgraded) {
         Ok(Parts { io, read_buf, .. }) => {
             let (reader, writer) = io.into_inner().into_inner();
-            relay.serve_websocket(reader, writer, &read_buf, ticket).await
+            tasks.spawn(relay.serve_websocket(reader, writer, &read_buf, ticket));
         }
         Err(upgraded) => match downcast::<TokioIo<Join<Held, WriteHalf>>>(upgraded) {
             Ok(Parts { io, read_buf, .. }) => {
                 let (reader, writer) = io.into_inner().into_inner();
-                relay.serve_websocket(reader, writer, &read_buf, ticket).await
+                tasks.spawn(relay.serve_websocket(reader, writer, &read_buf, ticket));
             }
-            // No listener makes another kind.
-            Err(_) => EndReason::PeerClosed,
+            Err(_) => tracing::error!("no listener makes connections of this kind"),
         },
     }
 }
