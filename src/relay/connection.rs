@@ -104,7 +104,7 @@ async fn read_loop<R: FrameReader>(
                 return reason;
             },
             is_silent = idle.tick() => {
-                if is_silent {
+                if is_silent && !reader.notices_absence() {
                     return EndReason::ReadTimeout;
                 }
                 road.tidy(relay.clock.now());
