@@ -15,7 +15,7 @@ pub struct Relay {
     pub quic: bool,
     /// UDP address of the raw QUIC relay; unmodified apps only ever dial port 443.
     pub quic_listen: SocketAddr,
-    /// Whether QUIC clients that offer it send and get small frames in datagrams, beside the stream.
+    /// Whether QUIC clients that offer it send and get small frames in datagrams of their own, beside the stream.
     pub quic_datagrams: bool,
     /// Silence after which the server writes a keepalive.
     #[serde(with = "duration")]

@@ -310,7 +310,8 @@ mod tests {
             h3_datagram_version: envelope::VERSION.into(),
             ..Auth::default()
         };
-        let offer = |bytes| Bytes::from(control_message::frame(MessageType::TransferAuth, &auth(bytes)).encode_to_vec());
+        let offer =
+            |bytes| Bytes::from(control_message::frame(MessageType::TransferAuth, &auth(bytes)).encode_to_vec());
         let most = (0..MAX_FRAME_BYTES).rev().find(|bytes| offer(*bytes).len() <= MAX_FRAME_BYTES).unwrap();
         assert_eq!(accept_lane(&offer(most)), None);
         assert_eq!(accept_lane(&offer(most - 2)).unwrap().len(), MAX_FRAME_BYTES);

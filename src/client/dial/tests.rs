@@ -116,9 +116,11 @@ async fn quic_authentication_must_be_answered_with_the_same_client() {
 
 #[tokio::test]
 async fn an_offer_of_datagrams_may_be_declined_and_only_what_was_offered_accepted() {
-    let answered = |accepted: u32| move |question: Bytes| {
-        let auth = Auth { h3_datagram_accepted_version: accepted, ..decoded(&question) };
-        Some(encoded(&auth))
+    let answered = |accepted: u32| {
+        move |question: Bytes| {
+            let auth = Auth { h3_datagram_accepted_version: accepted, ..decoded(&question) };
+            Some(encoded(&auth))
+        }
     };
     let (address, trust) = quic_server(|question| {
         assert_eq!(decoded(&question).h3_datagram_version, 2);
