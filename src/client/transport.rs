@@ -81,7 +81,7 @@ pub struct Reader(ReaderKind);
 
 enum ReaderKind {
     WebSocket { socket: SplitStream<Socket>, in_speed_test: bool },
-    Quic { stream: quinn::RecvStream, buffer: BytesMut, lane: Option<EnvelopeReader>, guard: QuicGuard },
+    Quic { stream: quinn::RecvStream, buffer: BytesMut, lane: Option<Box<EnvelopeReader>>, guard: QuicGuard },
 }
 
 /// The writing half.
@@ -140,7 +140,7 @@ pub(super) fn use_datagrams(reader: &mut Reader, writer: &mut Writer, connection
     if let (ReaderKind::Quic { lane: incoming, .. }, WriterKind::Quic { lane: outgoing, .. }) =
         (&mut reader.0, &mut writer.0)
     {
-        *incoming = Some(EnvelopeReader::default());
+        *incoming = Some(Box::default());
         *outgoing = Some((connection.clone(), EnvelopeWriter::default()));
     }
 }

@@ -47,9 +47,9 @@ impl ReadLane {
         Self { connection, envelopes: EnvelopeReader::default(), messages: VecDeque::new(), metrics }
     }
 
-    /// The next message.
+    /// The next message that was read.
     #[inline]
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn pop(&mut self) -> Option<Bytes> {
         self.messages.pop_front()
     }
 

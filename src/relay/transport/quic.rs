@@ -44,7 +44,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for QuicReader<R> {
 
     #[inline]
     fn next(&mut self) -> Result<Option<Message>, EndReason> {
-        if let Some(message) = self.lane().and_then(ReadLane::next) {
+        if let Some(message) = self.lane().and_then(ReadLane::pop) {
             return Ok(Some(Message::Data(message)));
         }
         match framer::decode(&mut self.buffer.bytes) {
