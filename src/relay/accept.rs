@@ -152,10 +152,9 @@ pub(super) async fn serve_quic(relay: &Arc<Relay>, incoming: quinn::Incoming) ->
 /// The datagram lane, where both ends take datagrams.
 fn lane(relay: &Relay, connection: &quinn::Connection) -> Option<(ReadLane, WriteLane)> {
     let is_possible = relay.config.relay.quic_datagrams && connection.max_datagram_size().is_some();
-    let parts = || (connection.clone(), Arc::clone(&relay.metrics));
     is_possible.then(|| {
-        let ((read, read_metrics), (write, write_metrics)) = (parts(), parts());
-        (ReadLane::new(read, read_metrics), WriteLane::new(write, write_metrics))
+        let read = ReadLane::new(connection.clone(), Arc::clone(&relay.metrics));
+        (read, WriteLane::new(connection.clone(), Arc::clone(&relay.metrics)))
     })
 }
 
