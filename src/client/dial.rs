@@ -21,6 +21,7 @@ use super::tls::{ClientIdentity, Trust, TrustError};
 use super::transport::{self, QuicGuard, Reader, Socket, TransportError, Writer};
 use crate::ids::InstanceId;
 use crate::wire::control_message::frame;
+use crate::wire::envelope;
 use crate::wire::messages::{Auth, Frame, MessageType};
 
 /// Time for a TCP connection, its TLS handshake and the upgrade together.
@@ -31,6 +32,9 @@ const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Silence after which QUIC gives the connection up.
 const QUIC_IDLE: Duration = Duration::from_secs(20);
+
+/// Datagrams that wait until they are looked at.
+const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Probes of the server that this client understands.
 const TRANSPORT_VERSION: &str = "2";
@@ -45,15 +49,17 @@ pub enum Route {
     WebSocket(String),
     /// `ws://` or `wss://`, identified by the first message: clients before 2025.
     WebSocketFirstMessage(String),
-    /// `host:port` of the raw QUIC relay.
+    /// `host:port` of the raw QUIC relay, its stream alone.
     Quic(String),
+    /// `host:port` of the raw QUIC relay, with the offer to carry small messages in datagrams: current clients.
+    QuicDatagrams(String),
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WebSocket(url) | Self::WebSocketFirstMessage(url) => f.write_str(url),
-            Self::Quic(address) => write!(f, "quic://{address}"),
+            Self::Quic(address) | Self::QuicDatagrams(address) => write!(f, "quic://{address}"),
         }
     }
 }
@@ -143,7 +149,10 @@ impl Dialer {
             Route::WebSocket(_) | Route::WebSocketFirstMessage(_) => {
                 Tls::Tcp(Arc::new(trust.client_config(&["http/1.1"], credentials.certificate.as_deref())?))
             }
-            Route::Quic(_) => Tls::Quic(quic_config(trust, credentials.certificate.as_deref())?),
+            Route::Quic(_) | Route::QuicDatagrams(_) => {
+                let takes_datagrams = matches!(route, Route::QuicDatagrams(_));
+                Tls::Quic(quic_config(trust, credentials.certificate.as_deref(), takes_datagrams)?)
+            }
         };
         Ok(Self { route, credentials, tls })
     }
@@ -179,13 +188,14 @@ impl Dialer {
                 Route::WebSocketFirstMessage(url) => {
                     let socket = self.upgrade(url, ClientBuilder::new()).await?;
                     let (mut reader, mut writer) = transport::over_websocket(socket);
-                    let question = self.auth_message();
+                    let question = encoded(&self.auth());
                     if exchange(&mut reader, &mut writer, question.clone()).await? != question {
                         return Err(DialError::BadAnswer);
                     }
                     Ok((reader, writer))
                 }
-                Route::Quic(address) => self.dial_quic(address).await,
+                Route::Quic(address) => self.dial_quic(address, 0).await,
+                Route::QuicDatagrams(address) => self.dial_quic(address, envelope::VERSION.into()).await,
             }
         };
         tokio::time::timeout(DIAL_TIMEOUT, dialed).await.map_err(|_| DialError::TimedOut)?
@@ -220,7 +230,7 @@ impl Dialer {
         }
     }
 
-    async fn dial_quic(&self, address: &str) -> Result<(Reader, Writer), DialError> {
+    async fn dial_quic(&self, address: &str, offer: u32) -> Result<(Reader, Writer), DialError> {
         let Tls::Quic(config) = &self.tls else { return Err(DialError::BadRoute(address.into())) };
         let (host, _) = address.rsplit_once(':').ok_or_else(|| DialError::BadRoute(address.into()))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -237,25 +247,36 @@ impl Dialer {
         let guard = QuicGuard { connection: connection.clone(), _endpoint: endpoint };
         let (send, receive) = connection.open_bi().await?;
         let (mut reader, mut writer) = transport::over_quic(send, receive, guard);
-        let question = self.auth_message();
-        let answer = exchange(&mut reader, &mut writer, question.clone()).await?;
-        // Datagrams are not offered, so the answer is the question, possibly encoded anew.
-        let decode = |bytes: Bytes| Frame::decode(bytes).ok().and_then(|frame| Auth::decode(frame.message_bytes).ok());
-        if decode(answer) != decode(question) {
+        let question = Auth { h3_datagram_version: offer, ..self.auth() };
+        let answer = exchange(&mut reader, &mut writer, encoded(&question)).await?;
+        // The answer is the question, possibly encoded anew, and says whether the offer is accepted.
+        let answer = Frame::decode(answer).ok().and_then(|frame| Auth::decode(frame.message_bytes).ok());
+        let accepted = answer.as_ref().map_or(0, |answer| answer.h3_datagram_accepted_version);
+        let expected = Auth { h3_datagram_accepted_version: accepted, ..question };
+        if answer != Some(expected) || ![0, offer].contains(&accepted) {
             return Err(DialError::BadAnswer);
+        }
+        if accepted > 0 {
+            if connection.max_datagram_size().is_none() {
+                return Err(DialError::BadAnswer);
+            }
+            transport::use_datagrams(&mut reader, &mut writer, &connection);
         }
         Ok((reader, writer))
     }
 
-    fn auth_message(&self) -> Bytes {
-        let auth = Auth {
+    fn auth(&self) -> Auth {
+        Auth {
             by_jwt: self.credentials.token.clone(),
             app_version: APP_VERSION.into(),
             instance_id: self.credentials.instance.into(),
             ..Auth::default()
-        };
-        frame(MessageType::TransferAuth, &auth).encode_to_vec().into()
+        }
     }
+}
+
+fn encoded(auth: &Auth) -> Bytes {
+    frame(MessageType::TransferAuth, auth).encode_to_vec().into()
 }
 
 /// Sends the authentication message and waits for its answer.
@@ -265,7 +286,11 @@ async fn exchange(reader: &mut Reader, writer: &mut Writer, question: Bytes) -> 
 }
 
 /// QUIC as the relay wants it: TLS 1.3, no application protocol, one stream opened by us.
-fn quic_config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<quinn::ClientConfig, DialError> {
+fn quic_config(
+    trust: &Trust,
+    identity: Option<&ClientIdentity>,
+    takes_datagrams: bool,
+) -> Result<quinn::ClientConfig, DialError> {
     let tls = trust.client_config(&[], identity)?;
     let crypto = QuicClientConfig::try_from(tls)
         .map_err(|error| TrustError::Rustls(rustls::Error::General(error.to_string())))?;
@@ -276,7 +301,7 @@ fn quic_config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<quinn
         .max_idle_timeout(Some(QUIC_IDLE.try_into().expect("20 s fit the field")))
         .max_concurrent_bidi_streams(0u32.into())
         .max_concurrent_uni_streams(0u32.into())
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(takes_datagrams.then_some(DATAGRAM_BUFFER_BYTES));
     config.transport_config(Arc::new(parameters));
     Ok(config)
 }

@@ -1,4 +1,5 @@
-//! One live transport as a reader and a writer of messages, over WebSocket or over a QUIC stream.
+//! One live transport as a reader and a writer of messages, over WebSocket or over a QUIC stream, with datagrams beside
+//! it where both ends agreed on that.
 //!
 //! Owns the framing, the probes of the server and the deadlines; knows nothing of what the messages mean.
 //! Reading and writing are two halves for two tasks, so that neither waits for the other.
@@ -12,6 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_websockets::{Message, WebSocketStream};
 
+use crate::wire::envelope::{EnvelopeReader, EnvelopeWriter, HEADER_BYTES, MAX_MESSAGE_BYTES};
 use crate::wire::framer::{self, TooLarge};
 use crate::wire::{MAX_FRAME_BYTES, MAX_TRANSPORT_CONTROL_BYTES};
 
@@ -79,7 +81,7 @@ pub struct Reader(ReaderKind);
 
 enum ReaderKind {
     WebSocket { socket: SplitStream<Socket>, in_speed_test: bool },
-    Quic { stream: quinn::RecvStream, buffer: BytesMut, _connection: QuicGuard },
+    Quic { stream: quinn::RecvStream, buffer: BytesMut, lane: Option<Box<EnvelopeReader>>, guard: QuicGuard },
 }
 
 /// The writing half.
@@ -88,7 +90,7 @@ pub struct Writer(WriterKind);
 
 enum WriterKind {
     WebSocket(SplitSink<Socket, Message>),
-    Quic { stream: quinn::SendStream, buffer: BytesMut },
+    Quic { stream: quinn::SendStream, buffer: BytesMut, lane: Option<(quinn::Connection, EnvelopeWriter)> },
 }
 
 impl std::fmt::Debug for ReaderKind {
@@ -129,8 +131,36 @@ pub(super) fn over_websocket(socket: Socket) -> (Reader, Writer) {
 
 /// Joins the two halves of a QUIC stream with what keeps them open.
 pub(super) fn over_quic(send: quinn::SendStream, receive: quinn::RecvStream, guard: QuicGuard) -> (Reader, Writer) {
-    let reader = ReaderKind::Quic { stream: receive, buffer: BytesMut::new(), _connection: guard };
-    (Reader(reader), Writer(WriterKind::Quic { stream: send, buffer: BytesMut::new() }))
+    let reader = ReaderKind::Quic { stream: receive, buffer: BytesMut::new(), lane: None, guard };
+    (Reader(reader), Writer(WriterKind::Quic { stream: send, buffer: BytesMut::new(), lane: None }))
+}
+
+/// The server takes and sends datagrams of this connection too.
+pub(super) fn use_datagrams(reader: &mut Reader, writer: &mut Writer, connection: &quinn::Connection) {
+    if let (ReaderKind::Quic { lane: incoming, .. }, WriterKind::Quic { lane: outgoing, .. }) =
+        (&mut reader.0, &mut writer.0)
+    {
+        *incoming = Some(Box::default());
+        *outgoing = Some((connection.clone(), EnvelopeWriter::default()));
+    }
+}
+
+/// Sends a message as a datagram; false when it belongs on the stream.
+async fn send_datagram(
+    (connection, envelopes): &mut (quinn::Connection, EnvelopeWriter),
+    message: &[u8],
+) -> Result<bool, TransportError> {
+    let fits = connection.max_datagram_size().is_some_and(|most| HEADER_BYTES + message.len() <= most);
+    if message.is_empty() || message.len() > MAX_MESSAGE_BYTES || !fits {
+        return Ok(false);
+    }
+    let mut envelope = BytesMut::new();
+    envelopes.wrap(message, &mut envelope);
+    match connection.send_datagram_wait(envelope.freeze()).await {
+        Ok(()) => Ok(true),
+        Err(quinn::SendDatagramError::TooLarge) => Ok(false),
+        Err(_) => Err(TransportError::Closed),
+    }
 }
 
 impl Reader {
@@ -163,12 +193,24 @@ impl Reader {
                         return Err(TransportError::Closed);
                     }
                 },
-                ReaderKind::Quic { stream, buffer, .. } => loop {
+                ReaderKind::Quic { stream, buffer, lane, guard } => loop {
                     if let Some(message) = framer::decode(buffer)? {
                         return Ok(message);
                     }
-                    let chunk = stream.read_chunk(READ_BYTES, true).await?.ok_or(TransportError::Closed)?;
-                    buffer.extend_from_slice(&chunk.bytes);
+                    let datagram = async {
+                        match lane {
+                            Some(lane) => guard.connection.read_datagram().await.map(|datagram| lane.open(datagram)),
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        opened = datagram => if let Ok(message) = opened.map_err(|_| TransportError::Closed)? {
+                            return Ok(message);
+                        },
+                        chunk = stream.read_chunk(READ_BYTES, true) => {
+                            buffer.extend_from_slice(&chunk?.ok_or(TransportError::Closed)?.bytes);
+                        }
+                    }
                 },
             }
         };
@@ -200,10 +242,16 @@ impl Writer {
                     }
                     sink.flush().await?;
                 }
-                WriterKind::Quic { stream, buffer } => {
+                WriterKind::Quic { stream, buffer, lane } => {
                     buffer.clear();
                     for message in messages.drain(..) {
-                        framer::encode(&message, buffer);
+                        let is_sent = match lane {
+                            Some(lane) => send_datagram(lane, &message).await?,
+                            None => false,
+                        };
+                        if !is_sent {
+                            framer::encode(&message, buffer);
+                        }
                     }
                     stream.write_all(buffer).await?;
                 }

@@ -15,6 +15,8 @@ pub struct Relay {
     pub quic: bool,
     /// UDP address of the raw QUIC relay; unmodified apps only ever dial port 443.
     pub quic_listen: SocketAddr,
+    /// Whether QUIC clients that offer it send and get small frames in datagrams of their own, beside the stream.
+    pub quic_datagrams: bool,
     /// Silence after which the server writes a keepalive.
     #[serde(with = "duration")]
     pub keepalive: Duration,
@@ -66,6 +68,7 @@ impl Default for Relay {
         Self {
             quic: true,
             quic_listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            quic_datagrams: true,
             keepalive: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(15),

@@ -1,5 +1,6 @@
 //! From an accepted socket to a served connection: limits, the handshake, joining the resident, and its end.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,7 @@ use super::drop_reason::EndReason;
 use super::handshake::{self, Credentials};
 use super::ports::Identity;
 use super::probe::{Prober, Wanted};
+use super::transport::lane::{ReadLane, WriteLane};
 use super::transport::quic::{QuicReader, QuicWriter};
 use super::transport::websocket::{WebSocketReader, WebSocketWriter};
 use super::transport::{FrameReader, FrameWriter, Kind};
@@ -156,7 +158,18 @@ async fn arrive_quic(
         unauthenticated,
         place,
     };
-    Ok((arrival, QuicReader::new(receive), QuicWriter::new(send, connection)))
+    let (read_lane, write_lane) = lane(&relay, &connection).unzip();
+    let reader = QuicReader::new(receive, read_lane);
+    Ok((arrival, reader, QuicWriter::new(send, connection, write_lane)))
+}
+
+/// The datagram lane, where both ends take datagrams.
+fn lane(relay: &Relay, connection: &quinn::Connection) -> Option<(ReadLane, WriteLane)> {
+    let is_possible = relay.config.relay.quic_datagrams && connection.max_datagram_size().is_some();
+    is_possible.then(|| {
+        let read = ReadLane::new(connection.clone(), Arc::clone(&relay.metrics));
+        (read, WriteLane::new(connection.clone(), Arc::clone(&relay.metrics)))
+    })
 }
 
 /// What the client showed in its handshake.
@@ -257,26 +270,31 @@ async fn prove<R: FrameReader, W: FrameWriter>(
     reader: &mut R,
     writer: &mut W,
 ) -> Result<(Identity, Credentials), EndReason> {
-    let (credentials, echo) = match credentials {
-        Some(credentials) => (credentials, None),
+    let mut echo = VecDeque::new();
+    let mut opens_lane = false;
+    let credentials = match credentials {
+        Some(credentials) => credentials,
         None => {
             let (credentials, message) = handshake::read_first_message(reader, certificate.as_ref()).await?;
-            (credentials, Some(message))
+            let acceptance = if writer.has_lane() { handshake::accept_lane(&message) } else { None };
+            opens_lane = acceptance.is_some();
+            echo.push_back(acceptance.unwrap_or(message));
+            credentials
         }
     };
-    let mut echo = Vec::from_iter(echo).into();
     if handshake::echoes_before_check(kind) {
         write_echo(writer, &mut echo).await?;
     }
     let identity = handshake::authenticate(&relay.authenticator, &credentials).await?;
     write_echo(writer, &mut echo).await?;
+    if opens_lane {
+        reader.open_lane();
+        writer.open_lane();
+    }
     Ok((identity, credentials))
 }
 
-async fn write_echo<W: FrameWriter>(
-    writer: &mut W,
-    echo: &mut std::collections::VecDeque<Bytes>,
-) -> Result<(), EndReason> {
+async fn write_echo<W: FrameWriter>(writer: &mut W, echo: &mut VecDeque<Bytes>) -> Result<(), EndReason> {
     if echo.is_empty() { Ok(()) } else { writer.write(echo).await }
 }
 

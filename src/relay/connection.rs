@@ -161,7 +161,7 @@ impl<R: FrameReader> ReadLoop<R> {
                     return reason;
                 },
                 is_silent = idle.tick() => {
-                    if is_silent {
+                    if is_silent && !reader.notices_absence() {
                         return EndReason::ReadTimeout;
                     }
                     road.tidy(relay.clock.now());

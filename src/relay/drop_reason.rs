@@ -1,6 +1,7 @@
 //! Every reason a frame is dropped, and every reason a connection ends. Closed lists: each has one counter,
 //! created at start, so that counting is an addition.
 
+use crate::wire::envelope::EnvelopeError;
 use crate::wire::path::PathError;
 
 /// Declares an enum with one snake-case name per variant, for labels.
@@ -58,6 +59,10 @@ reasons! {
         ControlQueueFull => "control_queue_full",
         /// The control id could not read the frame.
         ControlMalformed => "control_malformed",
+        /// A QUIC datagram that holds no whole message.
+        DatagramMalformed => "datagram_malformed",
+        /// A message of the datagram lane that was here before.
+        DatagramRepeated => "datagram_repeated",
     }
 }
 
@@ -67,6 +72,15 @@ impl From<PathError> for DropReason {
             PathError::Malformed => Self::Malformed,
             PathError::BadId => Self::BadId,
             PathError::Repeated => Self::Repeated,
+        }
+    }
+}
+
+impl From<EnvelopeError> for DropReason {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Malformed => Self::DatagramMalformed,
+            EnvelopeError::Repeated => Self::DatagramRepeated,
         }
     }
 }

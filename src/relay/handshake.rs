@@ -19,8 +19,8 @@ use super::drop_reason::EndReason;
 use super::ports::{AuthFailure, Authenticate, Identity, Proof};
 use super::transport::{FrameReader, Kind, Message};
 use crate::ids::InstanceId;
-use crate::wire::MAX_FRAME_BYTES;
 use crate::wire::messages::{Auth, Frame, MessageType};
+use crate::wire::{MAX_FRAME_BYTES, control_message, envelope};
 
 /// RFC 6455 section 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -80,6 +80,20 @@ pub fn credentials_from_message(message: &Bytes, certificate: Option<&Certificat
         None => Proof::Token(auth.by_jwt),
     };
     Some(Credentials { proof, instance_id: InstanceId::from_slice(&auth.instance_id)? })
+}
+
+/// The answer to a first message that offers the datagram lane, in place of its echo: the same with the version that is
+/// accepted. None: nothing is offered that this server understands, or the answer would be too large, and the echo
+/// declines.
+pub fn accept_lane(message: &Bytes) -> Option<Bytes> {
+    let mut auth = Auth::decode(Frame::decode(message.clone()).ok()?.message_bytes).ok()?;
+    let version = u32::from(envelope::VERSION);
+    if auth.h3_datagram_version != version {
+        return None;
+    }
+    auth.h3_datagram_accepted_version = version;
+    let answer = control_message::frame(MessageType::TransferAuth, &auth).encode_to_vec();
+    (answer.len() <= MAX_FRAME_BYTES).then(|| answer.into())
 }
 
 /// Waits for the first message and reads its credentials; the message itself comes along for the echo.
@@ -270,6 +284,37 @@ mod tests {
         for wrong in [vec![], other_type, message[..20].to_vec(), vec![0; MAX_FRAME_BYTES + 1]] {
             assert_eq!(credentials_from_message(&wrong.into(), None), None);
         }
+    }
+
+    #[test]
+    fn an_offered_lane_is_accepted_as_in_the_vector_of_the_protocol() {
+        let of = |text: &str| Bytes::from(hex::decode(text).unwrap());
+        let offer = "080412220a05612e622e631205312e322e331a10000102030405060708090a0b0c0d0e0f2002";
+        let answer = "080412240a05612e622e631205312e322e331a10000102030405060708090a0b0c0d0e0f20022802";
+        assert_eq!(accept_lane(&of(offer)), Some(of(answer)));
+        // Nothing offered, and other versions.
+        for other in [VECTOR.to_owned(), offer.replace("2002", "2001"), offer.replace("2002", "2003")] {
+            assert_eq!(accept_lane(&of(&other)), None, "{other}");
+            assert!(credentials_from_message(&of(&other), None).is_some());
+        }
+        // An acceptance that the client has put in itself counts for nothing.
+        assert_eq!(accept_lane(&of(answer)), Some(of(answer)));
+        assert_eq!(accept_lane(&of(&answer.replace("20022802", "20012802"))), None);
+    }
+
+    #[test]
+    fn an_offer_whose_answer_would_be_too_large_is_declined() {
+        let auth = |bytes| Auth {
+            by_jwt: "a".repeat(bytes),
+            instance_id: vec![7; 16].into(),
+            h3_datagram_version: envelope::VERSION.into(),
+            ..Auth::default()
+        };
+        let offer =
+            |bytes| Bytes::from(control_message::frame(MessageType::TransferAuth, &auth(bytes)).encode_to_vec());
+        let most = (0..MAX_FRAME_BYTES).rev().find(|bytes| offer(*bytes).len() <= MAX_FRAME_BYTES).unwrap();
+        assert_eq!(accept_lane(&offer(most)), None);
+        assert_eq!(accept_lane(&offer(most - 2)).unwrap().len(), MAX_FRAME_BYTES);
     }
 
     #[test]

@@ -39,8 +39,12 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What is kept for one client that acknowledges slowly.
 const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Datagrams waiting in either direction.
-const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
+/// Datagrams of one client that wait until the relay looks at them; above it the oldest go.
+const DATAGRAMS_IN_BYTES: usize = 512 * 1024;
+
+/// Datagrams to one client that wait for their turn on the path; above it frames take the stream. Small, because
+/// datagrams go before what the stream has.
+const DATAGRAMS_OUT_BYTES: usize = 64 * 1024;
 
 /// Asked of the system for the socket, which serves every client; the system may grant less.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -196,8 +200,8 @@ fn server_config(
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
-        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
-        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+        .datagram_receive_buffer_size(settings.quic_datagrams.then_some(DATAGRAMS_IN_BYTES))
+        .datagram_send_buffer_size(DATAGRAMS_OUT_BYTES);
     let mut config = ServerConfig::with_crypto(Arc::new(tls::quic(certificates, clients)?));
     config.transport_config(Arc::new(transport)).max_incoming(settings.max_unauthenticated);
     Ok(config)

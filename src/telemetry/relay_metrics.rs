@@ -23,6 +23,10 @@ pub struct RelayMetrics {
     pub bytes_relayed: Counter,
     /// Frames written to clients.
     pub frames_sent: Counter,
+    /// Frames of those received that came in QUIC datagrams.
+    pub datagrams_received: Counter,
+    /// Frames of those sent that went in QUIC datagrams.
+    pub datagrams_sent: Counter,
     /// Frames dropped, by the position of the reason.
     pub frames_dropped: Vec<Counter>,
     /// Connections ended, by the position of the reason.
@@ -53,6 +57,8 @@ impl RelayMetrics {
             frames_relayed: counter(relay, "frames_relayed", "Frames queued for another client"),
             bytes_relayed: counter(relay, "bytes_relayed", "Bytes of frames queued for another client"),
             frames_sent: counter(relay, "frames_sent", "Frames written to clients"),
+            datagrams_received: counter(relay, "datagrams_received", "Frames read from QUIC datagrams"),
+            datagrams_sent: counter(relay, "datagrams_sent", "Frames written in QUIC datagrams"),
             frames_dropped: by_reason(relay, "frames_dropped", "Frames dropped", drop_labels),
             connections_ended: by_reason(relay, "connections_ended", "Connections ended", end_labels),
             websocket_connections: gauge(relay, "websocket_connections", "Open WebSocket connections"),
@@ -62,6 +68,13 @@ impl RelayMetrics {
             control_packs: counter(relay, "control_packs", "Packs delivered to the control id"),
             pushes: counter(relay, "pushes", "Packs the control id sent to clients"),
             pushes_lost: counter(relay, "pushes_lost", "Pushes given up and replaced by full lists"),
+        }
+    }
+
+    /// Counts one dropped frame, for the reason at this position.
+    pub fn frame_dropped(&self, reason: usize) {
+        if let Some(counter) = self.frames_dropped.get(reason) {
+            counter.inc();
         }
     }
 }

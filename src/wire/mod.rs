@@ -1,12 +1,13 @@
 //! Bytes to messages and back.
 //!
 //! `messages` holds the protobuf types under the protocol's own names, `path` reads an address without decoding
-//! the rest, `framer` cuts a byte stream into messages, `control_message` names what the control id understands,
-//! `contract_signature` signs contracts.
+//! the rest, `framer` cuts a byte stream into messages, `envelope` wraps one for a datagram, `control_message` names
+//! what the control id understands, `contract_signature` signs contracts.
 //! Nothing here does I/O or keeps state beyond one buffer.
 
 pub mod contract_signature;
 pub mod control_message;
+pub mod envelope;
 pub mod framer;
 pub mod messages;
 pub mod path;

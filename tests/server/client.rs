@@ -71,6 +71,10 @@ impl Platform {
         Route::Quic(address.to_string())
     }
 
+    fn quic_datagrams(&self) -> Route {
+        Route::QuicDatagrams(self.addresses.quic.unwrap().to_string())
+    }
+
     /// A new network with one client.
     pub async fn party(&self, name: &str) -> Party {
         party(&self.api, name).await
@@ -164,9 +168,12 @@ pub async fn expect(inbox: &mut Inbox, from: ClientId, numbers: std::ops::Range<
 #[tokio::test(flavor = "multi_thread")]
 async fn both_directions_flow_over_every_transport_and_the_balances_add_up() {
     let platform = Platform::start().await;
-    for (name, route) in
-        [("websocket", platform.websocket()), ("first", platform.first_message()), ("quic", platform.quic())]
-    {
+    for (name, route) in [
+        ("websocket", platform.websocket()),
+        ("first", platform.first_message()),
+        ("quic", platform.quic()),
+        ("datagrams", platform.quic_datagrams()),
+    ] {
         let left = platform.party(&format!("left-{name}")).await;
         let right = platform.party(&format!("right-{name}")).await;
         let before = [left.settled().await, right.settled().await];

@@ -8,6 +8,7 @@ mod bad_input;
 mod certificate;
 mod client;
 mod configuration;
+mod datagrams;
 mod demo;
 mod devices;
 mod doors;

@@ -57,7 +57,7 @@ async fn the_first_message_must_come_back_unchanged() {
 }
 
 /// A QUIC relay of one client: answers authentication through `answer` and sends every further message back.
-fn quic_server(answer: fn(Bytes) -> Option<Bytes>) -> (SocketAddr, Trust) {
+fn quic_server(answer: impl FnOnce(Bytes) -> Option<Bytes> + Send + 'static) -> (SocketAddr, Trust) {
     let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -112,6 +112,33 @@ async fn quic_authentication_must_be_answered_with_the_same_client() {
         quic_server(|_| Some(frame(MessageType::TransferAuth, &Auth::default()).encode_to_vec().into()));
     let dialed = dialer(Route::Quic(address.to_string()), &trust).dial().await;
     assert!(matches!(dialed, Err(DialError::BadAnswer)), "{:?}", dialed.err());
+}
+
+#[tokio::test]
+async fn an_offer_of_datagrams_may_be_declined_and_only_what_was_offered_accepted() {
+    let answered = |accepted: u32| {
+        move |question: Bytes| {
+            let auth = Auth { h3_datagram_accepted_version: accepted, ..decoded(&question) };
+            Some(encoded(&auth))
+        }
+    };
+    let (address, trust) = quic_server(|question| {
+        assert_eq!(decoded(&question).h3_datagram_version, 2);
+        Some(question)
+    });
+    let route = Route::QuicDatagrams(address.to_string());
+    let (mut reader, mut writer) = dialer(route, &trust).dial().await.unwrap();
+    let frame = Bytes::from_static(b"on the stream");
+    writer.write(&mut vec![frame.clone()]).await.unwrap();
+    assert_eq!(reader.next().await.unwrap(), Incoming::Frame(frame));
+
+    for (is_offered, accepted) in [(false, 2), (true, 1), (true, 3)] {
+        let (address, trust) = quic_server(answered(accepted));
+        let address = address.to_string();
+        let route = if is_offered { Route::QuicDatagrams(address) } else { Route::Quic(address) };
+        let dialed = dialer(route, &trust).dial().await;
+        assert!(matches!(dialed, Err(DialError::BadAnswer)), "{is_offered} {accepted}: {:?}", dialed.err());
+    }
 }
 
 #[tokio::test]

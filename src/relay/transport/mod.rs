@@ -1,7 +1,8 @@
 //! Transports: bytes of a socket to whole messages and back.
 //!
-//! Both carriers are byte streams that differ in their framing only, so they share [`buffer::ReadBuffer`]. The rest
-//! of the relay sees the two traits, which tests also implement over in-memory pipes.
+//! Both carriers are byte streams that differ in their framing only, so they share [`buffer::ReadBuffer`]; a QUIC
+//! connection may have a datagram [`lane`] beside its stream. The rest of the relay sees the two traits, which tests
+//! also implement over in-memory pipes.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use super::drop_reason::EndReason;
 
 pub mod buffer;
+pub mod lane;
 pub mod pool;
 pub mod quic;
 pub mod websocket;
@@ -23,7 +25,7 @@ pub const MAX_WRITE_BYTES: usize = pool::BUFFER_BYTES - 1024;
 pub enum Kind {
     /// WebSocket over HTTP/1.1 ("H1").
     WebSocket,
-    /// One stream of a raw QUIC connection ("H3").
+    /// One stream of a raw QUIC connection ("H3"), and datagrams where the client takes them.
     Quic,
 }
 
@@ -46,11 +48,19 @@ pub trait FrameReader: Send + 'static {
     /// The next complete message among the bytes already read.
     fn next(&mut self) -> Result<Option<Message>, EndReason>;
 
-    /// Waits for more bytes. May be dropped at any time without losing any.
+    /// Waits for more bytes, which need not complete a message. May be dropped at any time without losing any.
     fn fill(&mut self) -> impl Future<Output = Result<(), EndReason>> + Send;
 
     /// Gives back the memory of a past burst.
     fn shrink(&mut self);
+
+    /// Reads the datagram lane too from now on; of a transport whose writer has one.
+    fn open_lane(&mut self) {}
+
+    /// Whether the transport itself finds out that its client is gone; then silence alone does not end it.
+    fn notices_absence(&self) -> bool {
+        false
+    }
 }
 
 /// The writing half of a transport.
@@ -60,6 +70,14 @@ pub trait FrameWriter: Send + 'static {
 
     /// Answers a ping.
     fn write_pong(&mut self, payload: Bytes) -> impl Future<Output = Result<(), EndReason>> + Send;
+
+    /// Whether the client may be told that messages can also come and go in datagrams.
+    fn has_lane(&self) -> bool {
+        false
+    }
+
+    /// The client was told: uses the datagram lane too from now on.
+    fn open_lane(&mut self) {}
 
     /// Says goodbye as far as the transport can.
     fn close(&mut self, reason: EndReason) -> impl Future<Output = ()> + Send;
