@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::http::Response;
 use hyper::http::request::Parts;
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -29,6 +30,7 @@ use self::ports::{Authenticate, ContractGate, HandleControl, Resync};
 use self::registry::Registry;
 use self::resident::Resident;
 use self::transport::websocket::{WebSocketReader, WebSocketWriter};
+use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::presence::Presence;
 use crate::domain::push::PushSink;
@@ -60,6 +62,7 @@ pub mod road;
 pub mod route;
 pub mod tally;
 pub mod transport;
+pub mod turns;
 
 #[cfg(test)]
 mod probing_tests;
@@ -112,6 +115,7 @@ pub struct Relay {
     registry: Arc<Registry>,
     budget: Arc<Budget>,
     unauthenticated: Arc<Semaphore>,
+    turns: Turns,
     addresses: Arc<AddressLimit>,
     is_draining: AtomicBool,
     stopping: CancellationToken,
@@ -131,6 +135,7 @@ impl Relay {
         Arc::new(Self {
             gate: settings.contract_gate.then_some(parts.gate),
             unauthenticated: Arc::new(Semaphore::new(settings.max_unauthenticated.min(Semaphore::MAX_PERMITS))),
+            turns: Turns::default(),
             addresses: AddressLimit::new(settings.transports_per_address),
             config: parts.config,
             clock: parts.clock,
@@ -167,14 +172,16 @@ impl Relay {
         self: &Arc<Self>,
         read: R,
         write: W,
-        ahead: &[u8],
+        ahead: Bytes,
         ticket: accept::WebSocketTicket,
     ) -> EndReason
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        let (reader, writer) = (WebSocketReader::new(read, ahead), WebSocketWriter::new(write));
+        let (reader, writer) = (WebSocketReader::new(read, &ahead), WebSocketWriter::new(write));
+        // It keeps the buffer of the whole request.
+        drop(ahead);
         accept::serve_websocket(self, reader, writer, ticket).await
     }
 

@@ -233,7 +233,7 @@ impl TestRelay {
         let (client, server) = tokio::io::duplex(pipe_bytes);
         let relay = self.relay.clone();
         let (read, write) = tokio::io::split(server);
-        let served = tokio::spawn(async move { relay.serve_websocket(read, write, &[], ticket).await });
+        let served = tokio::spawn(async move { relay.serve_websocket(read, write, Bytes::new(), ticket).await });
         TestClient { socket: ClientBuilder::new().take_over(client), served }
     }
 

@@ -348,13 +348,13 @@ async fn too_many_transports_of_one_address_are_answered_and_closed() {
     assert_eq!(response.status(), 101);
     let (_client, server) = tokio::io::duplex(64);
     let (read, write) = tokio::io::split(server);
-    assert_eq!(relay.relay.serve_websocket(read, write, &[], second).await, EndReason::TooMany);
+    assert_eq!(relay.relay.serve_websocket(read, write, Bytes::new(), second).await, EndReason::TooMany);
     drop(first);
     let (_, third) = relay.relay.websocket_response(&request, address, None).unwrap();
     let (client, server) = tokio::io::duplex(64);
     drop(client);
     let (read, write) = tokio::io::split(server);
-    assert_eq!(relay.relay.serve_websocket(read, write, &[], third).await, EndReason::PeerClosed);
+    assert_eq!(relay.relay.serve_websocket(read, write, Bytes::new(), third).await, EndReason::PeerClosed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,12 +112,12 @@ async fn serve(relay: &Arc<Relay>, upgraded: Upgraded, ticket: WebSocketTicket) 
     match downcast::<TokioIo<Join<TlsReader<Held>, TlsWriter<WriteHalf>>>>(upgraded) {
         Ok(Parts { io, read_buf, .. }) => {
             let (reader, writer) = io.into_inner().into_inner();
-            relay.serve_websocket(reader, writer, &read_buf, ticket).await
+            relay.serve_websocket(reader, writer, read_buf, ticket).await
         }
         Err(upgraded) => match downcast::<TokioIo<Join<Held, WriteHalf>>>(upgraded) {
             Ok(Parts { io, read_buf, .. }) => {
                 let (reader, writer) = io.into_inner().into_inner();
-                relay.serve_websocket(reader, writer, &read_buf, ticket).await
+                relay.serve_websocket(reader, writer, read_buf, ticket).await
             }
             // No listener makes another kind.
             Err(_) => EndReason::PeerClosed,

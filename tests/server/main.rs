@@ -17,6 +17,7 @@ mod lifecycle;
 mod overload;
 mod sign_in;
 mod stats;
+mod storm;
 mod streams;
 mod support;
 mod upgrade;
