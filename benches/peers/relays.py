@@ -34,10 +34,10 @@ class Relay:
     def is_installed(self):
         return shutil.which(self.command[0]) is not None
 
-    def start(self):
+    def start(self, more={}):
         with open(self.folder / f"{self.name}.log", "w") as log:
             command = [*PRIORITY, "taskset", "-c", RELAY_CORE, *map(str, self.command)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self.environment})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self.environment, **more})
         for _ in range(400):
             time.sleep(0.05)
             if self.process.poll() is not None:

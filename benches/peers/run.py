@@ -29,6 +29,8 @@ import table
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LOAD_CORE = "1"
+# Who floods somebody else's receiver has no contract with it.
+ENVIRONMENT = {"fairness": {"WARREN__RELAY__CONTRACT_GATE": "false"}}
 
 
 def build(binary):
@@ -119,6 +121,15 @@ class Bench:
             print(f"  {relay.name}: only {clients} clients, the limit of open files", flush=True)
         self.measure(relay, repetition, "idle", clients=clients)
 
+    def fairness(self, relay, repetition):
+        """A flood to somebody else, one to the same receiver, one to a client that does not read."""
+        for beside in ("flood", "same", "deaf"):
+            self.measure(relay, repetition, "fairness", beside=beside)
+
+    def storm(self, relay, repetition):
+        """Everybody connects at once beside a pair that is there already."""
+        self.measure(relay, repetition, "fairness", beside="storm", clients=self.options.clients - 4)
+
     def scale(self, relay, repetition):
         for pairs in (10, 100, 1_000, self.options.most_pairs):
             # Warren announces a client 5 s after it came: that is the cost of a connect, not of a frame.
@@ -141,7 +152,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", nargs="+", metavar="FILE", help="print the table of earlier results, run nothing")
     parser.add_argument("--only", help="peers, by name: " + ", ".join(relays.NAMES))
-    parser.add_argument("--cells", default="frames,batches,lone,idle,scale")
+    parser.add_argument("--cells", default="frames,batches,lone,idle,fairness,storm,scale")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--sizes", type=numbers, default=[100, 1400, 4096])
     parser.add_argument("--ms", type=int, default=700, help="length of a frames cell")
@@ -174,7 +185,8 @@ def main():
         missing = [name for name in wanted if not known[name].is_installed()]
         if missing:
             print("not installed, left out:", ", ".join(missing))
-        pairs = {"frames": 100, "batches": 10, "lone": 1, "scale": options.most_pairs, "idle": options.clients // 2}
+        pairs = {"frames": 100, "batches": 10, "lone": 1, "scale": options.most_pairs, "idle": options.clients // 2,
+                 "fairness": 2, "storm": options.clients // 2}
         present = [known[name] for name in wanted if name not in missing]
         if any(relay.needs_parties for relay in present):
             # Idle clients have nobody to talk to.
@@ -186,7 +198,7 @@ def main():
                 print(f"repetition {repetition + 1} of {options.repetitions}: {relay.name}", flush=True)
                 for cell in cells:
                     # A fresh process for what measures memory or fills tables.
-                    relay.start()
+                    relay.start(ENVIRONMENT.get(cell, {}))
                     try:
                         getattr(bench, cell)(relay, repetition)
                     finally:

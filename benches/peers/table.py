@@ -47,6 +47,12 @@ def describe(line):
     if line["cell"] == "frames":
         what = f"{line['size']:5} B {line['pairs']:5} pairs, writes of {line['batch']:3}: {line['us']:7.3f} us a frame"
         return what + (f", {line['lost']} LOST" if line["lost"] else "") + disturbed(line)
+    if line["cell"] == "fairness":
+        text = (f"beside {line['beside']}: p50 {line['p50']:.0f} us, p99 {line['p99']:.0f} us, "
+                f"alone {line['alone_p50']:.0f} and {line['alone_p99']:.0f}, {line['lost']} lost")
+        if line["beside"] == "storm":
+            text += f", all in after {line['seconds']:.1f} s, {line['retries']} refused"
+        return text + (", THE PAIR ENDED" if line["ended"] else "") + disturbed(line)
     if line["cell"] == "lone":
         return (f"{line['size']:5} B alone, {line['rate']} a second: {line['us']:.2f} us a frame, "
                 f"p50 {line['p50']:.0f} us, p99 {line['p99']:.0f} us" + disturbed(line))
@@ -61,7 +67,7 @@ def disturbed(line):
 
 
 def key(line):
-    return tuple(line.get(name) for name in ("cell", "size", "pairs", "batch", "window", "clients"))
+    return tuple(line.get(name) for name in ("cell", "size", "pairs", "batch", "window", "clients", "beside"))
 
 
 def show(lines):
@@ -72,6 +78,7 @@ def show(lines):
         print(f"\n{title(cell)}")
         for peer, measured in peers.items():
             figures = {"frames": ["us", "frames_per_s"], "lone": ["us", "p50", "p99"],
+                       "fairness": ["alone_p50", "alone_p99", "p50", "p99", "ratio"],
                        "idle": ["bytes_per_client", "connect_us", "idle_ms", "unused_ms"]}[cell[0]]
             text = "  ".join(f"{name} {spread([line[name] for line in measured])}" for name in figures if name in measured[0])
             lost = sum(line.get(name, 0) for line in measured for name in ("lost", "failed", "ended"))
@@ -86,6 +93,11 @@ def show(lines):
         if ours is not None and other:
             verdict(f"{ours_name} / {other_name}, {words(cell)} {figure}", ours / other, limit)
     for peer in ("warren-ws", "warren-quic"):
+        for beside in ("flood", "same", "deaf", "storm"):
+            worse = median(lines, peer, {"cell": "fairness", "beside": beside}, "ratio")
+            if worse is not None:
+                verdict(f"{peer}, p99 of a pair beside {beside} / alone", worse, 2)
+    for peer in ("warren-ws", "warren-quic"):
         scale = {line["pairs"] for line in lines if line["peer"] == peer and line.get("batch") == 8 == line.get("window", 0) / 2}
         if len(scale) > 1:
             few, many = (median(lines, peer, {"pairs": pairs, "window": 16, "batch": 8}, "us")
@@ -94,7 +106,9 @@ def show(lines):
 
 
 def title(cell):
-    name, size, pairs, batch, window, clients = cell
+    name, size, pairs, batch, window, clients, beside = cell
+    if name == "fairness":
+        return f"one pair, 500 frames a second, beside: {beside}; latency in us"
     if name == "frames":
         return f"{size} B, {pairs} pairs, writes of {batch}, {window} on their way: CPU us of the relay per frame"
     return {"lone": f"{size} B, one frame at a time, 2000 a second: CPU us per frame, latency in us",

@@ -85,6 +85,7 @@ impl Complaints {
         self.lasting(http.request_timeout, "http.request_timeout");
         self.lasting(http.idle_timeout, "http.idle_timeout");
         self.positive(http.max_connections, "http.max_connections");
+        self.positive(http.max_handshakes, "http.max_handshakes");
         let is_shared = http.listen == config.telemetry.listen && http.listen.port() != 0;
         self.unless(!is_shared, "telemetry.listen", "is the address of http.listen; give it another port");
     }
@@ -406,6 +407,7 @@ mod tests {
     fn each_disagreement_names_its_key() {
         assert_eq!(keys(|config| config.http.path_prefix = "secret/".into()), ["http.path_prefix"]);
         assert_eq!(keys(|config| config.http.max_connections = 0), ["http.max_connections"]);
+        assert_eq!(keys(|config| config.http.max_handshakes = 0), ["http.max_handshakes"]);
         assert_eq!(keys(|config| config.telemetry.listen = config.http.listen), ["telemetry.listen"]);
         assert_eq!(keys(|config| config.telemetry.log_filter = "warren=loud".into()), ["telemetry.log_filter"]);
         assert_eq!(keys(|config| config.relay.read_timeout = Duration::from_secs(1)), ["relay.read_timeout"]);

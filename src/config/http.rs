@@ -33,6 +33,8 @@ pub struct Http {
     pub idle_timeout: Duration,
     /// TCP connections open at once, WebSocket sessions included; more are closed as they come.
     pub max_connections: usize,
+    /// TLS handshakes under way at once, those that wait for their turn included; more are closed as they come.
+    pub max_handshakes: usize,
     /// Time that requests and transports get to end when the server stops.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
@@ -53,6 +55,7 @@ impl Default for Http {
             request_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(120),
             max_connections: 131_072,
+            max_handshakes: 4096,
             drain_timeout: Duration::from_secs(10),
         }
     }

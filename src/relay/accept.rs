@@ -244,6 +244,7 @@ async fn join<R: FrameReader, W: FrameWriter>(
         () = relay.stopping.cancelled() => return Err(EndReason::Drained),
     };
     drop(arrival.unauthenticated);
+    let _turn = relay.turns.take().await;
     let outbox = relay.new_outbox();
     let limit = relay.config.relay.transports_per_client;
     let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
@@ -285,7 +286,9 @@ async fn prove<R: FrameReader, W: FrameWriter>(
     if handshake::echoes_before_check(kind) {
         write_echo(writer, &mut echo).await?;
     }
+    let turn = relay.turns.take().await;
     let identity = handshake::authenticate(&relay.authenticator, &credentials).await?;
+    drop(turn);
     write_echo(writer, &mut echo).await?;
     if opens_lane {
         reader.open_lane();

@@ -29,6 +29,7 @@ use self::ports::{Authenticate, ContractGate, HandleControl, Resync};
 use self::registry::Registry;
 use self::resident::Resident;
 use self::transport::websocket::{WebSocketReader, WebSocketWriter};
+use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::presence::Presence;
 use crate::domain::push::PushSink;
@@ -60,6 +61,7 @@ pub mod road;
 pub mod route;
 pub mod tally;
 pub mod transport;
+pub mod turns;
 
 #[cfg(test)]
 mod probing_tests;
@@ -112,6 +114,7 @@ pub struct Relay {
     registry: Arc<Registry>,
     budget: Arc<Budget>,
     unauthenticated: Arc<Semaphore>,
+    turns: Turns,
     addresses: Arc<AddressLimit>,
     is_draining: AtomicBool,
     stopping: CancellationToken,
@@ -131,6 +134,7 @@ impl Relay {
         Arc::new(Self {
             gate: settings.contract_gate.then_some(parts.gate),
             unauthenticated: Arc::new(Semaphore::new(settings.max_unauthenticated.min(Semaphore::MAX_PERMITS))),
+            turns: Turns::default(),
             addresses: AddressLimit::new(settings.transports_per_address),
             config: parts.config,
             clock: parts.clock,

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::front::{Front, RemoteEnd};
 use super::tls::handshake;
 use crate::config::http::Http;
+use crate::relay::turns::Turns;
 use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
 
 /// Connections that wait in the system between two accepts.
@@ -67,11 +68,14 @@ impl Listener {
     /// of `tasks`.
     pub async fn run(self, stop: CancellationToken, tasks: TaskTracker) {
         let permits = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let most = self.limits.max_handshakes.min(Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             tls: self.tls,
             front: self.front,
             limits: self.limits,
             metrics: self.metrics,
+            handshakes: Semaphore::new(most),
+            turns: Turns::default(),
             stop: stop.clone(),
         });
         loop {
@@ -105,6 +109,9 @@ struct Shared {
     front: Arc<Front>,
     limits: Http,
     metrics: ListenerMetrics,
+    /// TLS handshakes under way.
+    handshakes: Semaphore,
+    turns: Turns,
     stop: CancellationToken,
 }
 
@@ -120,9 +127,16 @@ impl Shared {
         let Some(config) = &self.tls else {
             return self.serve(join(read, write), RemoteEnd { address: peer, certificate: None }, deadline).await;
         };
+        let Ok(underway) = self.handshakes.try_acquire() else {
+            // Would wait for longer than clients do.
+            self.metrics.refused.inc();
+            return;
+        };
         // Boxed, so that its memory goes with it.
-        let handshake = Box::pin(handshake::accept(config, read, write));
-        match timeout(self.limits.header_timeout, handshake).await {
+        let handshake = Box::pin(handshake::accept(config, &self.turns, read, write));
+        let accepted = timeout(self.limits.header_timeout, handshake).await;
+        drop(underway);
+        match accepted {
             Ok(Ok(accepted)) => {
                 let end = RemoteEnd { address: peer, certificate: accepted.certificate };
                 self.serve(join(accepted.reader, accepted.writer), end, deadline).await;

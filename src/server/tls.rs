@@ -9,6 +9,7 @@ use anyhow::Context;
 use parking_lot::RwLock;
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
@@ -86,6 +87,9 @@ pub fn https(
         .with_client_cert_verifier(Arc::clone(clients))
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Kept by clients, not here, for some hours; one is enough for a client that keeps any.
+    config.ticketer = Ticketer::new()?;
+    config.send_tls13_tickets = 1;
     // For `stream`, which takes over after the handshake.
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
@@ -103,6 +107,8 @@ pub fn quic(
         .with_client_cert_verifier(Arc::clone(clients))
         .with_cert_resolver(resolver);
     config.max_early_data_size = 0;
+    config.ticketer = Ticketer::new()?;
+    config.send_tls13_tickets = 1;
     Ok(QuicServerConfig::try_from(config)?)
 }
 

@@ -130,7 +130,7 @@ pub struct ListenerMetrics {
     pub open: Gauge,
     /// Connections accepted.
     pub accepted: Counter,
-    /// Connections closed because `http.max_connections` were open.
+    /// Connections closed because `http.max_connections` were open, or `http.max_handshakes` under way.
     pub refused: Counter,
     /// Connections that did not finish their handshake or first request in time, or broke it off.
     pub unfinished: Counter,
@@ -181,7 +181,7 @@ impl ListenerMetrics {
         let series = Self { answers: Arc::new(Answers::register(registry)), ..Self::default() };
         registry.register("http_connections_open", "TCP connections open now", series.open.clone());
         registry.register("http_connections_accepted", "TCP connections accepted", series.accepted.clone());
-        registry.register("http_connections_refused", "TCP connections above the limit", series.refused.clone());
+        registry.register("http_connections_refused", "TCP connections above a limit", series.refused.clone());
         registry.register(
             "http_connections_unfinished",
             "TCP connections without a complete first request",

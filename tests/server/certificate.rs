@@ -11,11 +11,16 @@ use bytes::Bytes;
 use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use prost::Message as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use warren::client::api::{Api, AuthClient};
 use warren::client::dial::{Credentials, DialError, Dialer, Route};
 use warren::client::tls::{ClientIdentity, Trust};
@@ -305,4 +310,43 @@ fn openssl_reads_the_bundle_in_both_forms() {
         let public = openssl(&["x509", "-in", "leaf.pem", "-noout", "-pubkey"]);
         assert_eq!(openssl(&["pkey", "-in", "key.pem", "-pubout"]), public, "{form}");
     }
+}
+
+/// Opens a transport by hand, so that it shows whether TLS resumed an earlier session, and reads the answer's head.
+async fn upgrade(scene: &Scene, settings: &Arc<ClientConfig>) -> (HandshakeKind, TlsStream<TcpStream>) {
+    let stream = TcpStream::connect(scene.process.addresses()["http"].as_str().unwrap()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::clone(settings)).connect(name, stream).await.unwrap();
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nx-ur-instanceid: {}\r\n\r\n",
+        instance()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"));
+    (stream.get_ref().1.handshake_kind().unwrap(), stream)
+}
+
+#[tokio::test]
+async fn a_resumed_session_does_not_bring_a_revoked_certificate_back() {
+    const MESSAGE: u8 = 0x82;
+    let scene = Scene::start().await;
+    let (_, identity) = scene.issue();
+    let settings = Arc::new(Trust::Any.client_config(&["http/1.1"], Some(&identity)).unwrap());
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let (found, mut stream) = upgrade(&scene, &settings).await;
+        assert_eq!(found, kind);
+        let first = timeout(PATIENCE, stream.read_u8()).await.expect("the relay speaks").unwrap();
+        assert_eq!(first, MESSAGE, "it is taken");
+    }
+    answer(&scene.data, &["certificates", "revoke", NETWORK]);
+    let (found, mut stream) = upgrade(&scene, &settings).await;
+    assert_eq!(found, HandshakeKind::Resumed);
+    let mut rest = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it is closed");
+    assert_ne!(rest.first(), Some(&MESSAGE));
 }

@@ -18,6 +18,7 @@ mod lifecycle;
 mod overload;
 mod sign_in;
 mod stats;
+mod storm;
 mod streams;
 mod support;
 mod upgrade;

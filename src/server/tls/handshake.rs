@@ -13,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::record::record_length;
 use super::stream::{self, TlsReader, TlsWriter};
+use crate::relay::turns::Turns;
 
 /// What a client may send before it is understood; a message of a handshake is at most 64 KiB.
 const MAX_INPUT_BYTES: usize = 80 * 1024;
 /// Read at once; a hello is shorter.
-const READ_BYTES: u64 = 4 * 1024;
+const READ_BYTES: usize = 4 * 1024;
 
 /// A connection whose handshake is done.
 pub struct Accepted<R, W> {
@@ -37,8 +38,13 @@ enum Step {
     Fail(Error),
 }
 
-/// Shakes hands with a client.
-pub async fn accept<R, W>(config: &Arc<ServerConfig>, mut read: R, mut write: W) -> io::Result<Accepted<R, W>>
+/// Shakes hands with a client. It computes only in its turn, and waits for the client outside of it.
+pub async fn accept<R, W>(
+    config: &Arc<ServerConfig>,
+    turns: &Turns,
+    mut read: R,
+    mut write: W,
+) -> io::Result<Accepted<R, W>>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -47,6 +53,7 @@ where
     let (mut input, mut output) = (Vec::new(), Vec::new());
     // What rustls may look at is `input[..shown]`.
     let mut shown = 0;
+    let mut turn = None;
     loop {
         let UnbufferedStatus { discard, state, .. } = connection.process_tls_records(&mut input[..shown]);
         let step = match state {
@@ -67,12 +74,18 @@ where
         match step {
             Step::Again => {}
             Step::Write => {
+                drop(turn.take());
                 write.write_all(&output).await?;
                 output.clear();
             }
-            Step::Read if connection.is_handshaking() => shown = next_record(&mut read, &mut input, shown).await?,
+            Step::Read if connection.is_handshaking() => {
+                drop(turn.take());
+                shown = next_record(&mut read, &mut input, shown).await?;
+                turn = Some(turns.take().await);
+            }
             Step::Read => break,
             Step::Fail(error) => {
+                drop(turn.take());
                 // The alert says why, if anybody is listening.
                 if let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process_tls_records(&mut []).state
                     && encode(&mut data, &mut output).is_ok()
@@ -97,8 +110,9 @@ async fn next_record(read: &mut (impl AsyncRead + Unpin), input: &mut Vec<u8>, s
             Ok(Some(length)) => return Ok(shown + length),
             Ok(None) if input.len() > MAX_INPUT_BYTES => return Err(broken(Error::PeerSentOversizedRecord)),
             Ok(None) => {
+                input.reserve(READ_BYTES);
                 // So little that what is behind the handshake fits a buffer.
-                if (&mut *read).take(READ_BYTES).read_buf(input).await? == 0 {
+                if (&mut *read).take(READ_BYTES as u64).read_buf(input).await? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }

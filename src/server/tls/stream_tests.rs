@@ -10,11 +10,14 @@ use tokio_rustls::client::TlsStream;
 
 use super::super::handshake::{Accepted, accept};
 use super::*;
+use crate::relay::turns::Turns;
 
 type Server = Accepted<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 type Client = TlsStream<DuplexStream>;
 
 const NAME: &str = "localhost";
+
+static TURNS: Turns = Turns::new(1);
 
 /// Settings of a server, and of a client that trusts it and speaks `suite` only.
 fn configs(suite: Option<CipherSuite>) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
@@ -47,8 +50,10 @@ async fn connect_with(suite: Option<CipherSuite>, pipe_bytes: usize) -> (Client,
     let (near, far) = tokio::io::duplex(pipe_bytes);
     let (read, write) = tokio::io::split(far);
     let connector = TlsConnector::from(client);
-    let (client, server) =
-        tokio::join!(connector.connect(ServerName::try_from(NAME).unwrap(), near), accept(&server, read, write));
+    let (client, server) = tokio::join!(
+        connector.connect(ServerName::try_from(NAME).unwrap(), near),
+        accept(&server, &TURNS, read, write)
+    );
     (client.unwrap(), server.unwrap())
 }
 
@@ -105,7 +110,7 @@ async fn a_hello_in_many_tiny_records_that_come_byte_by_byte_is_understood() {
     let (server, client) = configs(None);
     let (mut near, far) = tokio::io::duplex(1 << 16);
     let (read, write) = tokio::io::split(far);
-    let accepting = tokio::spawn(async move { accept(&server, read, write).await });
+    let accepting = tokio::spawn(async move { accept(&server, &TURNS, read, write).await });
     let mut client = ClientConnection::new(client, ServerName::try_from(NAME).unwrap()).unwrap();
     let mut hello = Vec::new();
     client.write_tls(&mut hello).unwrap();
@@ -204,7 +209,7 @@ async fn whoever_does_not_speak_tls_is_told_so_at_once() {
         let (mut near, far) = tokio::io::duplex(1 << 16);
         let (read, write) = tokio::io::split(far);
         near.write_all(words).await.unwrap();
-        let error = accept(&server, read, write).await.err().unwrap();
+        let error = accept(&server, &TURNS, read, write).await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{words:?}");
         let mut alert = [0; 7];
         near.read_exact(&mut alert).await.unwrap();
@@ -214,7 +219,7 @@ async fn whoever_does_not_speak_tls_is_told_so_at_once() {
     let (near, far) = tokio::io::duplex(64);
     let (read, write) = tokio::io::split(far);
     drop(near);
-    assert_eq!(accept(&server, read, write).await.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(accept(&server, &TURNS, read, write).await.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ const READ_BYTES: usize = 256 * 1024;
 const CONNECTING: usize = 64;
 
 /// Reads frames until `stop`: gives the payload of each to `each`, and says so after each read to `after`.
-async fn pump(
+pub async fn pump(
     proto: Proto,
     connection: &mut Connection,
     stop: &AtomicBool,
@@ -57,7 +57,7 @@ async fn pump(
 }
 
 /// Connects clients `from..to`, several at once, in order, and does with each what is to be done at once.
-async fn connect_all<T: Send + 'static>(
+pub async fn connect_all<T: Send + 'static>(
     generator: &Arc<Generator>,
     from: u64,
     to: u64,

@@ -6,11 +6,13 @@
 //! |---|---|---|
 //! | `frames` | CPU of the relay per frame | `--size`, `--pairs`, `--window` frames on their way, `--batch` per write |
 //! | `lone` | the same and the latency of frames that come alone | `--size`, `--rate` |
+//! | `fairness` | latency of a pair, alone and beside others | `--beside` flood, same, deaf or storm, `--clients` of the storm |
 //! | `idle` | memory per client, CPU per connect and per second | `--clients`, `--settle-ms`, `--watch-ms` |
 //!
 //! `size` is the whole message with the address in it. Warren's clients come from a file with a client id and a token
 //! a line: the clients 2n and 2n + 1 have a contract.
 
+mod beside;
 mod cells;
 mod connect;
 mod protocol;
@@ -34,6 +36,7 @@ fn main() {
             "frames" => cells::frames(generator, &args).await,
             "lone" => cells::lone(generator, &args).await,
             "idle" => cells::idle(generator, &args).await,
+            "fairness" => beside::beside(generator, &args).await,
             other => panic!("cell {other:?}"),
         }
     });

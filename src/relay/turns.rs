@@ -1,0 +1,78 @@
+//! Turns for newcomers: their handshakes and checks are all computing, so only as many are at it as there are cores.
+//!
+//! Without turns a storm of connects makes thousands of tasks ready at once, and whoever is connected already waits behind
+//! all of them. With them it waits behind a few.
+
+use std::thread;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
+
+/// Hands out turns, to whoever has waited longest.
+#[derive(Debug)]
+pub struct Turns(Semaphore);
+
+/// A turn, which ends when it is dropped. Nobody should wait for a client meanwhile.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self::new(thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+impl Turns {
+    /// So many turns at once.
+    pub const fn new(at_once: usize) -> Self {
+        Self(Semaphore::const_new(at_once))
+    }
+
+    /// Waits for a turn.
+    pub async fn take(&self) -> Turn<'_> {
+        if let Ok(permit) = self.0.try_acquire() {
+            return Turn { _permit: permit };
+        }
+        let permit = self.0.acquire().await.expect("the semaphore is never closed");
+        // Who was woken by the end of another's turn would go before all who are ready already.
+        yield_now().await;
+        Turn { _permit: permit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// On one thread whoever is ready runs in the order of becoming so.
+    #[tokio::test]
+    async fn somebody_ready_waits_behind_as_many_newcomers_as_there_are_turns() {
+        const NEWCOMERS: usize = 1000;
+        let (turns, done) = (Arc::new(Turns::new(2)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..NEWCOMERS {
+            let (turns, done) = (Arc::clone(&turns), Arc::clone(&done));
+            tokio::spawn(async move {
+                let _turn = turns.take().await;
+                done.fetch_add(1, Ordering::Relaxed);
+                // Its computing takes one poll.
+                yield_now().await;
+            });
+        }
+        // All have asked for their turn.
+        yield_now().await;
+        for _ in 0..10 {
+            let before = done.load(Ordering::Relaxed);
+            yield_now().await;
+            assert!(done.load(Ordering::Relaxed) - before <= 2);
+        }
+        assert!(done.load(Ordering::Relaxed) < NEWCOMERS);
+        while done.load(Ordering::Relaxed) < NEWCOMERS {
+            yield_now().await;
+        }
+    }
+}
