@@ -17,12 +17,14 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
+use self::secret::SecretTap;
 use crate::config::Config;
 use crate::config::tls::TlsMode;
 use crate::domain::secret_file;
 
 pub mod handshake;
 pub mod record;
+pub mod secret;
 pub mod stream;
 
 /// Files of the certificate made at first start, in the data folder.
@@ -92,6 +94,7 @@ pub fn https(
     config.send_tls13_tickets = 1;
     // For `stream`, which takes over after the handshake.
     config.enable_secret_extraction = true;
+    config.key_log = Arc::new(SecretTap);
     Ok(Arc::new(config))
 }
 

@@ -12,7 +12,8 @@ use rustls::{Error, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::record::record_length;
-use super::stream::{self, TlsReader, TlsWriter};
+use super::secret::{SecretTap, TrafficSecrets};
+use super::stream::{self, Agreed, TlsReader, TlsWriter};
 use crate::relay::turns::Turns;
 
 /// What a client may send before it is understood; a message of a handshake is at most 64 KiB.
@@ -54,6 +55,7 @@ where
     // What rustls may look at is `input[..shown]`.
     let mut shown = 0;
     let mut turn = None;
+    let mut secrets = TrafficSecrets::default();
     loop {
         let UnbufferedStatus { discard, state, .. } = connection.process_tls_records(&mut input[..shown]);
         let step = match state {
@@ -69,6 +71,7 @@ where
             Ok(_) => Step::Fail(Error::HandshakeNotComplete),
             Err(error) => Step::Fail(error),
         };
+        SecretTap::take(&mut secrets);
         input.drain(..discard);
         shown -= discard;
         match step {
@@ -98,8 +101,10 @@ where
     }
     let certificate =
         connection.peer_certificates().and_then(|chain| chain.first()).cloned().map(CertificateDer::into_owned);
-    let (secrets, connection) = connection.dangerous_into_kernel_connection().map_err(broken)?;
-    let (reader, writer) = stream::after_handshake(connection, &secrets, (read, &input), write).map_err(broken)?;
+    let (keys, connection) = connection.dangerous_into_kernel_connection().map_err(broken)?;
+    let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
+    let agreed = Agreed { version, suite, keys, secrets };
+    let (reader, writer) = stream::after_handshake(&agreed, (read, &input), write).map_err(broken)?;
     Ok(Accepted { reader, writer, certificate })
 }
 

@@ -4,6 +4,8 @@
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::{ConnectionTrafficSecrets, Error, InvalidMessage, ProtocolVersion, SupportedCipherSuite};
 
+use super::secret::TrafficSecret;
+
 /// Content types.
 pub const ALERT: u8 = 21;
 /// See [`ALERT`].
@@ -18,6 +20,7 @@ pub const MAX_OVERHEAD_BYTES: usize = HEADER_BYTES + EXPLICIT_BYTES + TAG_BYTES;
 
 const HEADER_BYTES: usize = 5;
 const TAG_BYTES: usize = 16;
+const MAX_KEY_BYTES: usize = 32;
 /// The part of the nonce that AES-GCM records of TLS 1.2 carry.
 const EXPLICIT_BYTES: usize = 8;
 /// What TLS 1.2 allows; TLS 1.3 allows less.
@@ -59,6 +62,18 @@ impl Protection {
         let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| Error::EncryptError)?;
         let iv = iv.as_ref().try_into().map_err(|_| Error::EncryptError)?;
         Ok(Self { key: LessSafeKey::new(key), iv, sequence, form })
+    }
+
+    /// Goes on with the keys of another secret.
+    fn renew(&mut self, secret: &TrafficSecret) -> Result<(), Error> {
+        let algorithm = self.key.algorithm();
+        let mut key = [0; MAX_KEY_BYTES];
+        let key = key.get_mut(..algorithm.key_len()).ok_or(Error::EncryptError)?;
+        secret.expand("key", key)?;
+        secret.expand("iv", &mut self.iv)?;
+        self.key = LessSafeKey::new(UnboundKey::new(algorithm, key).map_err(|_| Error::EncryptError)?);
+        self.sequence = 0;
+        Ok(())
     }
 
     /// The nonce of the next record, which is not used twice.
@@ -121,6 +136,11 @@ impl Sealer {
             SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
         };
         Ok(Self { protection: Protection::new(sequence, secrets, version)?, limit })
+    }
+
+    /// Goes on with the keys of another secret.
+    pub fn renew(&mut self, secret: &TrafficSecret) -> Result<(), Error> {
+        self.protection.renew(secret)
     }
 
     /// Whether the key has sealed as many records as it may, but for the few that change it.
@@ -198,6 +218,11 @@ impl Opener {
     /// Goes on at record `sequence`.
     pub fn new((sequence, secrets): (u64, &ConnectionTrafficSecrets), version: ProtocolVersion) -> Result<Self, Error> {
         Ok(Self { protection: Protection::new(sequence, secrets, version)? })
+    }
+
+    /// Goes on with the keys of another secret.
+    pub fn renew(&mut self, secret: &TrafficSecret) -> Result<(), Error> {
+        self.protection.renew(secret)
     }
 
     /// Room that the content of a record of `length` needs.

@@ -9,16 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use parking_lot::Mutex;
-use rustls::kernel::KernelConnection;
-use rustls::server::ServerConnectionData;
-use rustls::{AlertDescription, Error, ExtractedSecrets, InvalidMessage};
+use rustls::{AlertDescription, Error, ExtractedSecrets, InvalidMessage, ProtocolVersion, SupportedCipherSuite};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::handshake::broken;
 use super::record::{
     ALERT, APPLICATION_DATA, HANDSHAKE, MAX_OVERHEAD_BYTES, MAX_PLAIN_BYTES, Opened, Opener, Sealer, record_length,
 };
+use super::secret::{TrafficSecret, TrafficSecrets};
 use crate::relay::transport::pool;
 
 /// Reads without content after which others have a turn.
@@ -33,34 +31,45 @@ const ALERT_WARNING: u8 = 1;
 const CLOSE_NOTIFY: [u8; 2] = [ALERT_WARNING, 0];
 const USER_CANCELED: u8 = 90;
 
-/// What makes the next keys.
-struct Rekeying {
-    connection: Mutex<KernelConnection<ServerConnectionData>>,
-    /// Whether the client asked for new keys of ours.
-    is_owed: AtomicBool,
+/// What a handshake agreed on.
+pub struct Agreed {
+    /// TLS 1.2 or 1.3.
+    pub version: ProtocolVersion,
+    /// The cipher.
+    pub suite: SupportedCipherSuite,
+    /// Keys of both directions.
+    pub keys: ExtractedSecrets,
+    /// What the next keys are made of; none in TLS 1.2, which has no next keys.
+    pub secrets: TrafficSecrets,
 }
 
 /// Both directions of a connection, whose reader has read `ahead` of the handshake.
 pub fn after_handshake<R, W>(
-    connection: KernelConnection<ServerConnectionData>,
-    secrets: &ExtractedSecrets,
+    agreed: &Agreed,
     (read, ahead): (R, &[u8]),
     write: W,
 ) -> Result<(TlsReader<R>, TlsWriter<W>), Error> {
-    let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
-    let opener = Opener::new((secrets.rx.0, &secrets.rx.1), version)?;
-    let sealer = Sealer::new((secrets.tx.0, &secrets.tx.1), version, suite)?;
-    let rekeying = Arc::new(Rekeying { connection: Mutex::new(connection), is_owed: AtomicBool::new(false) });
+    let Agreed { version, suite, keys, secrets } = agreed;
+    let owes_keys = Arc::new(AtomicBool::new(false));
     let reader = TlsReader {
         io: read,
-        opener,
-        rekeying: Arc::clone(&rekeying),
+        opener: Opener::new((keys.rx.0, &keys.rx.1), *version)?,
+        secret: secrets.client,
+        owes_keys: Arc::clone(&owes_keys),
         input: if ahead.is_empty() { Span::default() } else { Span::take(ahead) },
         rest: Box::default(),
         opened: Span::default(),
         is_closed: false,
     };
-    Ok((reader, TlsWriter { io: write, sealer, rekeying, sealed: Span::default(), is_closed: false }))
+    let writer = TlsWriter {
+        io: write,
+        sealer: Sealer::new((keys.tx.0, &keys.tx.1), *version, *suite)?,
+        secret: secrets.server,
+        owes_keys,
+        sealed: Span::default(),
+        is_closed: false,
+    };
+    Ok((reader, writer))
 }
 
 /// Bytes `start..end` of a buffer.
@@ -112,7 +121,10 @@ impl Drop for Span {
 pub struct TlsReader<R> {
     io: R,
     opener: Opener,
-    rekeying: Arc<Rekeying>,
+    /// What `opener` was made of.
+    secret: Option<TrafficSecret>,
+    /// Whether the client asked for new keys of ours.
+    owes_keys: Arc<AtomicBool>,
     /// Read and not yet opened.
     input: Span,
     /// The beginning of a record while the rest of it has not come.
@@ -175,11 +187,11 @@ impl<R: AsyncRead + Unpin> TlsReader<R> {
             Message::CloseNotify => self.is_closed = true,
             Message::Nothing => {}
             Message::KeyUpdate { is_answer_wanted } => {
-                let mut connection = self.rekeying.connection.lock();
-                let (sequence, secrets) = connection.update_rx_secret()?;
-                self.opener = Opener::new((sequence, &secrets), connection.protocol_version())?;
+                let secret = self.secret.as_mut().ok_or(InvalidMessage::InvalidContentType)?;
+                secret.advance()?;
+                self.opener.renew(secret)?;
                 if is_answer_wanted {
-                    self.rekeying.is_owed.store(true, Ordering::Relaxed);
+                    self.owes_keys.store(true, Ordering::Relaxed);
                 }
             }
         }
@@ -254,7 +266,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for TlsReader<R> {
 pub struct TlsWriter<W> {
     io: W,
     sealer: Sealer,
-    rekeying: Arc<Rekeying>,
+    /// What `sealer` was made of.
+    secret: Option<TrafficSecret>,
+    /// Whether the client asked for new keys.
+    owes_keys: Arc<AtomicBool>,
     /// Sealed and not yet written.
     sealed: Span,
     is_closed: bool,
@@ -284,16 +299,15 @@ impl<W: AsyncWrite + Unpin> TlsWriter<W> {
 
     /// Takes new keys when the client asked for it, or the old ones have sealed enough.
     fn rekey(&mut self) -> Result<(), Error> {
-        if !self.sealer.is_spent() && !self.rekeying.is_owed.load(Ordering::Relaxed) {
+        if !self.sealer.is_spent() && !self.owes_keys.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.rekeying.is_owed.store(false, Ordering::Relaxed);
+        self.owes_keys.store(false, Ordering::Relaxed);
+        let mut secret = self.secret.ok_or(Error::EncryptError)?;
         self.seal(HANDSHAKE, &KEY_UPDATE)?;
-        let mut connection = self.rekeying.connection.lock();
-        let (sequence, secrets) = connection.update_tx_secret()?;
-        let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
-        self.sealer = Sealer::new((sequence, &secrets), version, suite)?;
-        Ok(())
+        secret.advance()?;
+        self.secret = Some(secret);
+        self.sealer.renew(&secret)
     }
 
     /// Seals as much as one buffer holds.

@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::super::handshake::{Accepted, accept};
+use super::super::secret::SecretTap;
 use super::*;
 use crate::relay::turns::Turns;
 
@@ -33,6 +34,7 @@ fn configs(suite: Option<CipherSuite>) -> (Arc<ServerConfig>, Arc<ClientConfig>)
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     server.enable_secret_extraction = true;
+    server.key_log = Arc::new(SecretTap);
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     let mut provider = provider;
@@ -151,9 +153,9 @@ async fn new_keys_are_taken_when_the_client_changes_its_own_and_ours_change_in_r
         client.write_all(&sent).await.unwrap();
         client.flush().await.unwrap();
         assert_eq!(read(&mut server, sent.len()).await, sent);
-        assert!(server.writer.rekeying.is_owed.load(Ordering::Relaxed));
+        assert!(server.writer.owes_keys.load(Ordering::Relaxed));
         server.writer.write_all(&sent).await.unwrap();
-        assert!(!server.writer.rekeying.is_owed.load(Ordering::Relaxed));
+        assert!(!server.writer.owes_keys.load(Ordering::Relaxed));
         let mut got = vec![0; sent.len()];
         client.read_exact(&mut got).await.unwrap();
         assert_eq!(got, sent);
