@@ -120,8 +120,10 @@ def words(cell):
 
 
 def median(lines, peer, cell, figure):
+    """Of the lines that may be judged: a relay that lost clients looks small."""
     matching = [line[figure] for line in lines
-                if line["peer"] == peer and figure in line and all(line.get(name) == cell[name] for name in cell)]
+                if line["peer"] == peer and figure in line and all(line.get(name) == cell[name] for name in cell)
+                and not line.get("failed") and not line.get("ended")]
     return statistics.median(matching) if matching else None
 
 
