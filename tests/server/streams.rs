@@ -86,6 +86,7 @@ struct Node {
 impl Node {
     async fn start(platform: &Platform, party: &Party, modes: &[ProvideMode]) -> Self {
         let (client, inbox) = party.start(vec![platform.websocket()]);
+        // These tests run on one thread, so that nothing can be pushed before this.
         let mut hops = Hops::of(&client);
         client.provide(modes).await.unwrap();
         hops.reset().await;
@@ -118,7 +119,7 @@ fn roles(stream_id: StreamId, a: ClientId, b: ClientId) -> impl Fn(ClientId) -> 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn two_clients_exchange_signals_on_a_stream_that_closes_with_its_last_contract() {
     let platform = Platform::start().await;
     let (asker, provider) = (platform.party("asker").await, platform.party("provider").await);
@@ -184,7 +185,7 @@ fn way(destination: ClientId, between: &[ClientId]) -> CreateContract {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn every_node_of_a_way_knows_its_neighbours_also_after_a_restart() {
     let mut platform = Platform::start().await;
     let modes = [ProvideMode::Public, ProvideMode::Stream];
@@ -238,7 +239,7 @@ async fn every_node_of_a_way_knows_its_neighbours_also_after_a_restart() {
     assert!(closed.elapsed() < PROMPT);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_node_that_was_away_gets_its_streams_when_it_comes() {
     let platform = Platform::start().await;
     let (source, target) = (platform.party("source").await, platform.party("target").await);
