@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedStatus};
-use rustls::{Error, ServerConfig};
+use rustls::{Error, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::record::record_length;
@@ -76,6 +76,8 @@ where
         shown -= discard;
         match step {
             Step::Again => {}
+            // Tickets. The client is connected without them, and may not read before it has said something.
+            Step::Write if !connection.is_handshaking() && is_new(&connection) => {}
             Step::Write => {
                 drop(turn.take());
                 write.write_all(&output).await?;
@@ -104,8 +106,13 @@ where
     let (keys, connection) = connection.dangerous_into_kernel_connection().map_err(broken)?;
     let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
     let agreed = Agreed { version, suite, keys, secrets };
-    let (reader, writer) = stream::after_handshake(&agreed, (read, &input), write).map_err(broken)?;
+    let (reader, writer) = stream::after_handshake(&agreed, (read, &input), (write, output)).map_err(broken)?;
     Ok(Accepted { reader, writer, certificate })
+}
+
+/// Whether this is TLS 1.3, where the client has the last word of a handshake.
+fn is_new(connection: &UnbufferedServerConnection) -> bool {
+    connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
 }
 
 /// Shows one record more, which is read when it has not come; says how much is shown then.

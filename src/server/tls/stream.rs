@@ -43,11 +43,12 @@ pub struct Agreed {
     pub secrets: TrafficSecrets,
 }
 
-/// Both directions of a connection, whose reader has read `ahead` of the handshake.
+/// Both directions of a connection, whose reader has read `ahead` of the handshake, and whose writer has `unsent` bytes of
+/// it for the client.
 pub fn after_handshake<R, W>(
     agreed: &Agreed,
     (read, ahead): (R, &[u8]),
-    write: W,
+    (write, unsent): (W, Vec<u8>),
 ) -> Result<(TlsReader<R>, TlsWriter<W>), Error> {
     let Agreed { version, suite, keys, secrets } = agreed;
     let owes_keys = Arc::new(AtomicBool::new(false));
@@ -66,6 +67,7 @@ pub fn after_handshake<R, W>(
         sealer: Sealer::new((keys.tx.0, &keys.tx.1), *version, *suite)?,
         secret: secrets.server,
         owes_keys,
+        unsent: unsent.into(),
         sealed: Span::default(),
         is_closed: false,
     };
@@ -270,6 +272,8 @@ pub struct TlsWriter<W> {
     secret: Option<TrafficSecret>,
     /// Whether the client asked for new keys.
     owes_keys: Arc<AtomicBool>,
+    /// The end of the handshake, which nobody waits for: it goes out with the first words, in one write.
+    unsent: Box<[u8]>,
     /// Sealed and not yet written.
     sealed: Span,
     is_closed: bool,
@@ -291,7 +295,7 @@ impl<W: AsyncWrite + Unpin> TlsWriter<W> {
     /// Seals one record behind the others.
     fn seal(&mut self, content: u8, plain: &[u8]) -> Result<(), Error> {
         if self.sealed.buffer.is_empty() {
-            self.sealed = Span::take(&[]);
+            self.sealed = Span::take(&std::mem::take(&mut self.unsent));
         }
         self.sealed.end += self.sealer.seal(content, plain, &mut self.sealed.buffer[self.sealed.end..])?;
         Ok(())
