@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Members that are not `left` receive lists. The grace keeps a reconnect invisible: a marker of departure makes
-//! providers tear down the streams of that peer.
+//! providers tear down the streams of that peer. Members whose time comes soon after that of another are told of with it,
+//! or a network that comes back at once would be told of each of its clients in a message of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +24,9 @@ use crate::wire::messages::ProvideMode;
 
 /// How long a marker of departure is part of full lists; clients age markers by the same time.
 pub const MARKER_LIFETIME: Duration = Duration::from_secs(300);
+
+/// The last part of its time that a member need not wait for when the time of another has come.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// What others see of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,8 @@ pub struct Roster {
     /// The network of every member.
     homes: HashMap<ClientId, NetworkId>,
     timers: BTreeSet<(Timestamp, ClientId)>,
+    /// Networks with members whose entry must go out when the current input is done.
+    changed: BTreeSet<NetworkId>,
     outputs: VecDeque<(ClientId, Vec<Push>)>,
 }
 
@@ -76,7 +82,7 @@ struct Network {
     members: BTreeMap<ClientId, Member>,
     /// The network is above the bound; everyone's list is empty until it shrinks.
     is_muted: bool,
-    /// Members whose entry must go out when the current input is done.
+    /// Members whose entry must go out, of a network in [`Roster::changed`].
     changed: BTreeSet<ClientId>,
 }
 
@@ -119,6 +125,7 @@ impl Roster {
             networks: HashMap::new(),
             homes: HashMap::new(),
             timers: BTreeSet::new(),
+            changed: BTreeSet::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -201,23 +208,45 @@ impl Roster {
 
     /// Moves members whose time has come, and sends what has changed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some((at, client_id)) = self.timers.first().copied() {
-            if at > now {
-                break;
-            }
-            self.timers.pop_first();
-            let Some((network_id, member)) = self.member_mut(client_id) else { continue };
-            match member.state {
-                State::Joining { .. } => {
-                    self.set_state(network_id, client_id, State::Shown);
-                    self.mark_changed(network_id, client_id);
+        let mut told = BTreeSet::new();
+        while let Some((at, client_id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, client_id));
+            if let Some((network_id, state)) = self.member_mut(client_id).map(|(id, member)| (id, member.state)) {
+                self.move_on(now, network_id, client_id);
+                if !matches!(state, State::Left { .. }) {
+                    told.insert(network_id);
                 }
-                State::Leaving { since, .. } => self.leave(now, network_id, client_id, since),
-                State::Left { .. } => self.forget(client_id),
-                State::Shown => {}
+            }
+        }
+        for network_id in told {
+            for client_id in self.soon_told(now, network_id) {
+                self.move_on(now, network_id, client_id);
             }
         }
         self.send_changes();
+    }
+
+    /// A member's time has come.
+    fn move_on(&mut self, now: Timestamp, network_id: NetworkId, client_id: ClientId) {
+        match self.member_mut(client_id).map(|(_, member)| member.state) {
+            Some(State::Joining { .. }) => {
+                self.set_state(network_id, client_id, State::Shown);
+                self.mark_changed(network_id, client_id);
+            }
+            Some(State::Leaving { since, .. }) => self.leave(now, network_id, client_id, since),
+            Some(State::Left { .. }) => self.forget(client_id),
+            Some(State::Shown) | None => {}
+        }
+    }
+
+    /// Members of a network that others would be told of soon.
+    fn soon_told(&self, now: Timestamp, network_id: NetworkId) -> Vec<ClientId> {
+        let soon = |member: &Member| match member.state {
+            State::Joining { until } | State::Leaving { until, .. } => until <= now + TOGETHER,
+            State::Shown | State::Left { .. } => false,
+        };
+        let members = self.networks.get(&network_id).into_iter().flat_map(|network| &network.members);
+        members.filter(|(_, member)| soon(member)).map(|(client_id, _)| *client_id).collect()
     }
 
     /// The peers of a network without `except`, and those that have left, in the order of their ids.
@@ -266,6 +295,7 @@ impl Roster {
     fn mark_changed(&mut self, network_id: NetworkId, client_id: ClientId) {
         if let Some(network) = self.networks.get_mut(&network_id) {
             network.changed.insert(client_id);
+            self.changed.insert(network_id);
         }
     }
 
@@ -314,13 +344,14 @@ impl Roster {
 
     fn send_changes(&mut self) {
         let mut relisted = Vec::new();
-        for (network_id, network) in self.networks.iter_mut().filter(|(_, network)| !network.changed.is_empty()) {
+        for network_id in std::mem::take(&mut self.changed) {
+            let Some(network) = self.networks.get_mut(&network_id) else { continue };
             let changed = std::mem::take(&mut network.changed);
             let was_muted = network.is_muted;
             network.update_mute(self.rules.members_max);
             let receivers = network.members.iter().filter(|(_, member)| member.state.receives()).map(|(id, _)| *id);
             if was_muted != network.is_muted {
-                relisted.extend(receivers.map(|client_id| (*network_id, client_id)));
+                relisted.extend(receivers.map(|client_id| (network_id, client_id)));
             } else if !network.is_muted {
                 for client_id in receivers {
                     let entries = network.entries(client_id, |other| changed.contains(&other));

@@ -119,6 +119,42 @@ fn a_short_reconnect_is_invisible() {
 }
 
 #[test]
+fn those_that_come_or_go_within_a_moment_are_told_of_together() {
+    let mut script = Script::new(100);
+    for client in 1..=3 {
+        script.attach(client);
+        script.wait(TOGETHER / 2);
+    }
+    script.attach(4);
+    script.drain();
+    // The third came at the end of the moment, the fourth after it.
+    script.wait(DELAY - TOGETHER / 2 * 3);
+    let others = |client| (1..=3).filter(|other| *other != client).map(Said::Peer).collect();
+    script.expect([1, 2, 3, 4].map(|client| (client, others(client))));
+    script.wait(DELAY);
+    script.expect([1, 2, 3].map(|client| (client, vec![Said::Peer(4)])));
+
+    let left: [_; 2] = [1, 2].map(|client| {
+        script.detach(client);
+        let at = script.now;
+        script.wait(TOGETHER);
+        Left(client, at)
+    });
+    script.detach(3);
+    script.wait(GRACE - TOGETHER * 2);
+    let [first, second] = left;
+    let both = || vec![Left(1, at(&first)), Left(2, at(&second))];
+    script.expect([3, 4].map(|client| (client, both())));
+}
+
+fn at(said: &Said) -> Timestamp {
+    match said {
+        Left(_, at) => *at,
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+#[test]
 fn a_marker_follows_the_grace_and_is_kept_for_five_minutes() {
     let mut script = Script::pair();
     let left = script.now;
