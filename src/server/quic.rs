@@ -29,8 +29,8 @@ use crate::telemetry::metrics::QuicMetrics;
 /// Silence after which a connection is dead; clients announce 20 s, and the smaller value counts.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Streams a client may open; it opens one.
-const CLIENT_STREAMS: u32 = 8;
+/// Streams a client may open; it opens one. Each has its place in the tables of a connection, opened or not.
+const CLIENT_STREAMS: u32 = 2;
 
 /// Receive windows: what one client may have on its way to a slow reader.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
