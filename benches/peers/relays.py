@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 RELAY_CORE = "0"
 # The machine may be shared; needs root, and does without otherwise.
@@ -20,15 +22,17 @@ PRIORITY = ["nice", "-n", "-19"] if os.geteuid() == 0 else []
 NAMES = ["warren-ws", "warren-quic", "forwarder-ws", "forwarder-ws-aws", "forwarder-quic", "naive-ws", "nats", "iroh"]
 # Clients of one network: presence and peers are kept per network, whose size is that of a household.
 NETWORK_CLIENTS = 10
+# A series of Warren's metrics.
+DROPPED = re.compile(r'^warren_relay_frames_dropped_total\{reason="(\w+)"\} (\d+)', re.MULTILINE)
 
 
 class Relay:
     """One relay: the command that starts it, what it speaks, and where."""
 
-    def __init__(self, name, proto, port, command, folder, environment=None, parties=None):
+    def __init__(self, name, proto, port, command, folder, environment=None, parties=None, telemetry=None):
         self.name, self.proto, self.port, self.command = name, proto, port, command
         self.folder, self.environment, self.parties = folder, environment or {}, parties
-        self.needs_parties = parties is not None
+        self.needs_parties, self.telemetry = parties is not None, telemetry
         self.process = None
 
     def is_installed(self):
@@ -57,8 +61,15 @@ class Relay:
         except OSError:
             return False
 
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+    def dropped(self):
+        """Frames that it has dropped so far, by reason; nothing of a relay that does not tell."""
+        if not self.telemetry:
+            return {}
+        with urllib.request.urlopen(f"http://{self.telemetry}/metrics", timeout=10) as answer:
+            return {reason: int(count) for reason, count in DROPPED.findall(answer.read().decode())}
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
@@ -81,8 +92,9 @@ def known(folder, binary, tools):
     iroh.write_text('enable_metrics = false\nhttp_bind_addr = "127.0.0.1:7202"\n[tls]\n'
                     'https_bind_addr = "127.0.0.1:7201"\ncert_mode = "Manual"\n'
                     f'manual_cert_path = "{certificate}"\nmanual_key_path = "{key}"\n')
+    telemetry = "127.0.0.1:7302"
     warren = {"WARREN__HTTP__LISTEN": "127.0.0.1:7300", "WARREN__RELAY__QUIC_LISTEN": "127.0.0.1:7301",
-              "WARREN__TELEMETRY__LISTEN": "127.0.0.1:7302", "WARREN__TELEMETRY__LOG_FILTER": "warn",
+              "WARREN__TELEMETRY__LISTEN": telemetry, "WARREN__TELEMETRY__LOG_FILTER": "warn",
               "WARREN__TLS__MODE": "files", "WARREN__TLS__CERTIFICATE": str(certificate), "WARREN__TLS__KEY": str(key),
               "WARREN__AUTH__VERIFY": "auto", "WARREN__AUTH__ATTEMPT_LIMITS": "false"}
     warren |= {name: value for name, value in os.environ.items() if name.startswith("WARREN__")}
@@ -91,8 +103,8 @@ def known(folder, binary, tools):
     at = lambda port: ["--addr", f"127.0.0.1:{port}"]
     forwarder, parties = tools / "forwarder", folder / "parties"
     relays = [
-        Relay("warren-ws", "warren-ws", 7300, serve, folder, warren, parties),
-        Relay("warren-quic", "warren-quic", 7301, serve, folder, warren, parties),
+        Relay("warren-ws", "warren-ws", 7300, serve, folder, warren, parties, telemetry),
+        Relay("warren-quic", "warren-quic", 7301, serve, folder, warren, parties, telemetry),
         Relay("forwarder-ws", "ws", 7224, [forwarder, "ws", *at(7224), *pem], folder),
         Relay("forwarder-ws-aws", "ws", 7227, [forwarder, "ws", *at(7227), *pem, "--provider", "aws"], folder),
         Relay("forwarder-quic", "quic", 7230, [forwarder, "quic", *at(7230), *pem], folder),

@@ -29,6 +29,9 @@ import table
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LOAD_CORE = "1"
+STORM_CLIENTS = 1_000
+# Files of the relay that are not connections, as Warren counts them, and a few more.
+OTHER_FILES = 300
 # Who floods somebody else's receiver has no contract with it.
 ENVIRONMENT = {"fairness": {"WARREN__RELAY__CONTRACT_GATE": "false"}}
 
@@ -88,14 +91,29 @@ class Bench:
         command = [*relays.PRIORITY, "taskset", "-c", LOAD_CORE, self.tools / "load", cell, "--proto", relay.proto,
                    "--to", f"127.0.0.1:{relay.port}", "--pid", str(relay.process.pid)]
         if relay.parties:
-            command += ["--parties", relay.parties]
+            command += ["--parties", relay.parties, "--telemetry", relay.telemetry]
         for name, value in arguments.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        done = subprocess.run(command, capture_output=True, text=True,
-                              timeout=300 + arguments.get("clients", 0) // 50)
-        if done.returncode or done.stderr or not done.stdout:
-            print(f"  {relay.name}: {cell} {arguments} failed ({done.returncode}): {done.stderr[-600:]}", flush=True)
-        return json.loads(done.stdout) if done.stdout else None
+        dropped = relay.dropped()
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as load:
+            try:
+                if arguments.get("beside") == "restart" and load.stdout.readline():
+                    relay.stop(self.options.restart_signal)
+                    dropped = {}
+                    relay.start()
+                    load.stdin.write(f"{relay.process.pid}\n")
+                    load.stdin.flush()
+                out, error = load.communicate(timeout=300 + arguments.get("clients", 0) // 50)
+            except BaseException:
+                load.kill()
+                raise
+        if load.returncode or error or not out:
+            print(f"  {relay.name}: {cell} {arguments} ({load.returncode}): {error[-600:]}", flush=True)
+        if not out:
+            return None
+        dropped = {reason: count - dropped.get(reason, 0) for reason, count in relay.dropped().items()}
+        return json.loads(out) | {"dropped": {reason: count for reason, count in dropped.items() if count}}
 
     def frames(self, relay, repetition):
         ms = self.options.ms
@@ -114,12 +132,14 @@ class Bench:
         self.measure(relay, repetition, "lone", size=1400, rate=2000)
 
     def idle(self, relay, repetition):
-        clients = self.options.clients
-        # A UDP socket serves many clients, a TCP connection takes a file at either end.
+        self.measure(relay, repetition, "idle", clients=self.possible(relay, self.options.clients or 10_000))
+
+    def possible(self, relay, clients):
+        """A UDP socket serves many clients, a TCP connection takes a file at either end."""
         if not relay.proto.endswith("quic") and clients > self.options.files:
             clients = self.options.files
             print(f"  {relay.name}: only {clients} clients, the limit of open files", flush=True)
-        self.measure(relay, repetition, "idle", clients=clients)
+        return clients
 
     def fairness(self, relay, repetition):
         """A flood to somebody else, one to the same receiver, one to a client that does not read."""
@@ -128,7 +148,17 @@ class Bench:
 
     def storm(self, relay, repetition):
         """Everybody connects at once beside a pair that is there already."""
-        self.measure(relay, repetition, "fairness", beside="storm", clients=self.options.clients - 4)
+        self.newcomers(relay, repetition, "storm")
+
+    def restart(self, relay, repetition):
+        """Everybody is connected, the relay ends and is started again: a pair comes back first, then all the others at
+        once."""
+        self.newcomers(relay, repetition, "restart")
+
+    def newcomers(self, relay, repetition, beside):
+        # Besides the pair two are connected already.
+        clients = self.possible(relay, self.options.clients or STORM_CLIENTS) - 4
+        self.measure(relay, repetition, "fairness", beside=beside, clients=clients)
 
     def scale(self, relay, repetition):
         for pairs in (10, 100, 1_000, self.options.most_pairs):
@@ -152,11 +182,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", nargs="+", metavar="FILE", help="print the table of earlier results, run nothing")
     parser.add_argument("--only", help="peers, by name: " + ", ".join(relays.NAMES))
-    parser.add_argument("--cells", default="frames,batches,lone,idle,fairness,storm,scale")
+    parser.add_argument("--cells", default="frames,batches,lone,idle,fairness,storm,restart,scale")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--sizes", type=numbers, default=[100, 1400, 4096])
     parser.add_argument("--ms", type=int, default=700, help="length of a frames cell")
-    parser.add_argument("--clients", type=int, default=10_000, help="of the idle cell")
+    parser.add_argument("--clients", type=int, help="of idle (default 10,000), storm and restart (1,000)")
+    parser.add_argument("--restart-signal", type=lambda name: signal.Signals[f"SIG{name}"], default=signal.SIGKILL,
+                        help="what ends the relay in the restart cell: KILL (default) or TERM")
     parser.add_argument("--most-pairs", type=int, default=10_000, help="of the scale cell")
     parser.add_argument("--retries", type=int, default=1, help="of a cell that neighbours on the machine disturbed")
     parser.add_argument("--patience", type=float, default=3, help="seconds to wait for a quiet machine before each cell")
@@ -169,7 +201,7 @@ def main():
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    options.files = hard - 200
+    options.files = hard - OTHER_FILES
     cells = options.cells.split(",")
     # Both ends of a pair, with room for logs and listeners: the load opens as many sockets as the relay.
     if "scale" in cells and 2 * options.most_pairs + 200 > hard:
@@ -185,12 +217,14 @@ def main():
         missing = [name for name in wanted if not known[name].is_installed()]
         if missing:
             print("not installed, left out:", ", ".join(missing))
-        pairs = {"frames": 100, "batches": 10, "lone": 1, "scale": options.most_pairs, "idle": options.clients // 2,
-                 "fairness": 2, "storm": options.clients // 2}
+        pairs = {"frames": 100, "batches": 10, "lone": 1, "scale": options.most_pairs, "fairness": 2,
+                 "idle": (options.clients or 10_000) // 2, "storm": (options.clients or STORM_CLIENTS) // 2}
+        pairs["restart"] = pairs["storm"]
         present = [known[name] for name in wanted if name not in missing]
         if any(relay.needs_parties for relay in present):
-            # Idle clients have nobody to talk to.
-            contracts = max((pairs[cell] for cell in cells if cell != "idle"), default=0)
+            # Idle clients have nobody to talk to, newcomers are beside one pair that has.
+            talking = pairs | {"idle": 0, "storm": 1, "restart": 1}
+            contracts = max(talking[cell] for cell in cells)
             relays.seed(known["warren-ws"], max(pairs[cell] for cell in cells), contracts)
         bench = Bench(options, tools, out)
         for repetition in range(options.repetitions):

@@ -2,6 +2,8 @@
 import collections
 import statistics
 
+# Newcomers beside a pair.
+STORMS = ("storm", "restart")
 # Figure, unit, and the limit of our own figure: None where only ratios are limited.
 ABSOLUTE = [
     ("warren-ws", {"cell": "frames", "size": 100, "pairs": 1, "batch": 128}, "us", 0.4),
@@ -50,16 +52,23 @@ def describe(line):
     if line["cell"] == "fairness":
         text = (f"beside {line['beside']}: p50 {line['p50']:.0f} us, p99 {line['p99']:.0f} us, "
                 f"alone {line['alone_p50']:.0f} and {line['alone_p99']:.0f}, {line['lost']} lost")
-        if line["beside"] == "storm":
-            text += f", all in after {line['seconds']:.1f} s, {line['retries']} refused"
-        return text + (", THE PAIR ENDED" if line["ended"] else "") + disturbed(line)
+        if line["beside"] in STORMS:
+            text += (f", {line['clients']} in after {line['seconds']:.2f} s, {line['retries']} refused, "
+                     f"{line['underway']} frames on their way at the end, sent late by p99 {line['late_p99']:.0f} us, "
+                     f"{line['connect_us']:.0f} us a connect")
+        return text + dropped(line) + (", THE PAIR ENDED" if line["ended"] else "") + disturbed(line)
     if line["cell"] == "lone":
         return (f"{line['size']:5} B alone, {line['rate']} a second: {line['us']:.2f} us a frame, "
                 f"p50 {line['p50']:.0f} us, p99 {line['p99']:.0f} us" + disturbed(line))
-    return (f"{line['clients']} idle: {line['bytes_per_client']:.0f} bytes a client ({line['bytes_at_half']:.0f} at half "
-            f"of them, {line['bytes_at_quarter']:.0f} at a quarter), {line['idle_ms']:.1f} ms of CPU a second "
-            f"({line['unused_ms']:.1f} with none), {line['connect_us']:.0f} us a connect, {line['connects_per_s']:.0f} "
-            f"connects a second, {line['failed']} failed, {line['ended']} ended" + disturbed(line))
+    return (f"{line['standing']} of {line['clients']} idle: {line['bytes_per_client']:.0f} bytes a client "
+            f"({line['bytes_at_half']:.0f} at half of them, {line['bytes_at_quarter']:.0f} at a quarter), "
+            f"{line['idle_ms']:.1f} ms of CPU a second ({line['unused_ms']:.1f} with none), {line['connect_us']:.0f} us a "
+            f"connect, {line['connects_per_s']:.0f} connects a second, {line['failed']} failed and {line['ended']} lost "
+            "before all stood" + disturbed(line))
+
+
+def dropped(line):
+    return "".join(f", {count} dropped: {reason}" for reason, count in line.get("dropped", {}).items())
 
 
 def disturbed(line):
@@ -78,10 +87,11 @@ def show(lines):
         print(f"\n{title(cell)}")
         for peer, measured in peers.items():
             figures = {"frames": ["us", "frames_per_s"], "lone": ["us", "p50", "p99"],
-                       "fairness": ["alone_p50", "alone_p99", "p50", "p99", "ratio"],
+                       "fairness": ["alone_p50", "alone_p99", "p50", "p99", "ratio"] + (
+                           ["seconds", "connect_us"] if cell[-1] in STORMS else []),
                        "idle": ["bytes_per_client", "connect_us", "idle_ms", "unused_ms"]}[cell[0]]
             text = "  ".join(f"{name} {spread([line[name] for line in measured])}" for name in figures if name in measured[0])
-            lost = sum(line.get(name, 0) for line in measured for name in ("lost", "failed", "ended"))
+            lost = sum(line.get("lost", 0) + missing(line) for line in measured)
             print(f"  {peer:17} n={len(measured)}  {text}" + (f"  LOST {lost}" if lost else ""))
     print("\ntargets (medians)")
     for peer, cell, figure, limit in ABSOLUTE:
@@ -93,7 +103,7 @@ def show(lines):
         if ours is not None and other:
             verdict(f"{ours_name} / {other_name}, {words(cell)} {figure}", ours / other, limit)
     for peer in ("warren-ws", "warren-quic"):
-        for beside in ("flood", "same", "deaf", "storm"):
+        for beside in ("flood", "same", "deaf", *STORMS):
             worse = median(lines, peer, {"cell": "fairness", "beside": beside}, "ratio")
             if worse is not None:
                 verdict(f"{peer}, p99 of a pair beside {beside} / alone", worse, 2)
@@ -123,8 +133,13 @@ def median(lines, peer, cell, figure):
     """Of the lines that may be judged: a relay that lost clients looks small."""
     matching = [line[figure] for line in lines
                 if line["peer"] == peer and figure in line and all(line.get(name) == cell[name] for name in cell)
-                and not line.get("failed") and not line.get("ended")]
+                and not missing(line)]
     return statistics.median(matching) if matching else None
+
+
+def missing(line):
+    """Clients that do not stand at the end, or the pair."""
+    return line["clients"] - line["standing"] if "standing" in line else line.get("failed", 0) + line.get("ended", 0)
 
 
 def spread(values):

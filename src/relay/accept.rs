@@ -140,7 +140,11 @@ async fn arrive_quic(
         return Err(EndReason::TooMany);
     }
     let opened = async {
-        let connection = incoming.accept()?.await?;
+        // The client's hello is answered here and now: the server's half of the handshake.
+        let turn = relay.turns.take().await;
+        let connecting = incoming.accept()?;
+        drop(turn);
+        let connection = connecting.await?;
         let (send, receive) = connection.accept_bi().await?;
         Ok::<_, quinn::ConnectionError>((connection, send, receive))
     };
@@ -316,3 +320,7 @@ impl Relay {
         reason
     }
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

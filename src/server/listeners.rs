@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, join};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -100,6 +101,9 @@ impl Listener {
             };
             let place = Place { _permit: permit, _open: GaugeGuard::new(&shared.metrics.open) };
             tasks.spawn(Arc::clone(&shared).connection(stream, peer, place));
+            // Newcomers wait in the system, where they cost nothing, while somebody is ready: accepted all at once they
+            // would be ready all at once.
+            yield_now().await;
         }
     }
 }
@@ -293,5 +297,36 @@ pub type WriteHalf = OwnedWriteHalf;
 impl AsyncRead for Held {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On one thread whoever is ready runs in the order of becoming so.
+    #[tokio::test]
+    async fn somebody_ready_waits_behind_one_newcomer_at_a_time() {
+        const NEWCOMERS: usize = 200;
+        let (metrics, stop) = (ListenerMetrics::default(), CancellationToken::new());
+        let accepted = metrics.accepted.clone();
+        let listener = Listener {
+            socket: bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
+            tls: None,
+            front: Arc::new(Front::to_router(axum::Router::new())),
+            limits: Http::default(),
+            metrics,
+        };
+        let address = listener.socket.local_addr().unwrap();
+        // The system connects them without us.
+        let _newcomers: Vec<_> = (0..NEWCOMERS).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let running = tokio::spawn(listener.run(stop.clone(), TaskTracker::new()));
+        while accepted.get() < NEWCOMERS as u64 {
+            let before = accepted.get();
+            yield_now().await;
+            assert!(accepted.get() - before <= 1);
+        }
+        stop.cancel();
+        running.await.unwrap();
     }
 }

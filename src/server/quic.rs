@@ -14,6 +14,7 @@ use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::server::danger::ClientCertVerifier;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,6 +112,8 @@ impl QuicListener {
             if let Some(incoming) = incoming {
                 self.metrics.incoming.inc();
                 tasks.spawn(relay.serve_quic(incoming));
+                // Whoever is ready goes before the next newcomer.
+                yield_now().await;
                 continue;
             }
             let Ok(address) = address else { break };

@@ -16,6 +16,7 @@ mod http;
 mod kill;
 mod lifecycle;
 mod overload;
+mod restart;
 mod sign_in;
 mod stats;
 mod storm;

@@ -58,7 +58,7 @@ impl Scene {
 }
 
 /// Dials until it gets in; gives its number of refusals too.
-async fn dial_patiently(dialer: Dialer) -> (usize, (Reader, Writer)) {
+pub async fn dial_patiently(dialer: &Dialer) -> (usize, (Reader, Writer)) {
     let mut refusals = 0;
     loop {
         match dialer.dial().await {
@@ -70,7 +70,7 @@ async fn dial_patiently(dialer: Dialer) -> (usize, (Reader, Writer)) {
 }
 
 /// One frame from the first to the second.
-async fn passes(from: (ClientId, &mut Writer), to: (ClientId, &mut Reader), byte: u8) {
+pub async fn passes(from: (ClientId, &mut Writer), to: (ClientId, &mut Reader), byte: u8) {
     let path = TransferPath { source_id: Some(from.0.into()), destination_id: Some(to.0.into()), stream_id: None };
     let sealed = Some(vec![byte; 100].into());
     let frame = TransferFrame { transfer_path: Some(path), encrypted_transfer_frame: sealed, ..Default::default() };
@@ -110,7 +110,9 @@ async fn newcomers_beyond_the_bound_are_refused_and_all_get_in_beside_who_is_con
     // They go, and a storm begins in which each comes back until it is in.
     drop(silent);
     let mut storm = JoinSet::new();
-    others.into_iter().for_each(|dialer| drop(storm.spawn(dial_patiently(dialer))));
+    for dialer in others {
+        storm.spawn(async move { dial_patiently(&dialer).await });
+    }
     let arrived = timeout(PATIENCE, storm.join_all()).await.expect("all get in");
     assert_eq!(arrived.len(), CLIENTS);
     passes((me, &mut my_writer), (you, &mut your_reader), 3).await;

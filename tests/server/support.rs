@@ -66,10 +66,15 @@ impl TestServer {
 
     /// The value of one series of `/metrics`.
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = get(&self.telemetry_url("/metrics")).await.1;
-        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-        line.unwrap_or_else(|| panic!("no series {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
+        metric(&self.telemetry_url("/metrics"), name).await
     }
+}
+
+/// The value of one series at the address of metrics.
+pub async fn metric(url: &str, name: &str) -> u64 {
+    let text = get(url).await.1;
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+    line.unwrap_or_else(|| panic!("no series {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// Status and body of a GET.

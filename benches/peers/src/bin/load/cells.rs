@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use peers::Args;
-use peers::machine::{Mark, now_ns, resident_kib};
+use peers::machine::{Mark, now_ns};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -236,79 +236,4 @@ fn interval(rate: u64) -> tokio::io::unix::AsyncFd<OwnedFd> {
     };
     // SAFETY: the descriptor is owned by what is registered, so it stays open as long.
     unsafe { tokio::io::unix::AsyncFd::register(timer) }.unwrap()
-}
-
-/// Many clients that only answer the relay: its memory at a quarter, at half and at all of them, what a connect costs
-/// it, and what all of them do while nothing happens.
-pub async fn idle(generator: Arc<Generator>, args: &Args) {
-    let (process, clients) = (args.number("--pid", 0), args.number("--clients", 10_000));
-    let ms = |name, default| Duration::from_millis(args.number(name, default));
-    let (settle, watch) = (ms("--settle-ms", 12_000), ms("--watch-ms", 10_000));
-    let (proto, ended) = (generator.proto, Arc::new(AtomicU64::new(0)));
-    let memory = resident_kib(process);
-    let unused = watched(process, watch).await;
-    let (mut failed, mut connecting, mut seconds, mut grown) = (0, 0.0, 0.0, Vec::new());
-    let began = Mark::new(process, 0);
-    for (from, to) in [(0, clients / 4), (clients / 4, clients / 2), (clients / 2, clients)] {
-        let before = Mark::new(process, 0);
-        let ended = ended.clone();
-        let stay = move |connection| drop(tokio::spawn(answer(proto, connection, ended.clone())));
-        let connected = connect_all(&generator, from, to, stay).await;
-        let after = Mark::new(process, 0);
-        connecting += after.relay - before.relay;
-        seconds += (after.ns - before.ns) as f64 / 1e9;
-        let errors = connected.iter().filter_map(|connection| connection.as_ref().err()).collect::<Vec<_>>();
-        errors.first().iter().for_each(|error| eprintln!("a client could not connect: {error}"));
-        failed += errors.len();
-        // What a connect leaves behind for a moment is gone, and every client has been greeted.
-        tokio::time::sleep(settle).await;
-        grown.push(resident_kib(process).saturating_sub(memory));
-    }
-    let connected = Mark::new(process, 0);
-    let idle = watched(process, watch).await;
-    let each = |at: usize, part: u64| grown[at] as f64 * 1024.0 / (clients / part) as f64;
-    println!(
-        "{{\"cell\":\"idle\",\"clients\":{clients},\"bytes_per_client\":{:.0},\"bytes_at_half\":{:.0},\
-         \"bytes_at_quarter\":{:.0},\"resident_kib\":{},\"connect_us\":{:.1},\"connects_per_s\":{:.0},\
-         \"idle_ms\":{idle:.2},\"unused_ms\":{unused:.2},\"failed\":{failed},\"ended\":{},{}}}",
-        each(2, 1),
-        each(1, 2),
-        each(0, 4),
-        grown[2] + memory,
-        connecting / clients as f64,
-        clients as f64 / seconds,
-        ended.load(Relaxed),
-        connected.since(&began)
-    );
-}
-
-/// CPU milliseconds that a process takes in a second.
-async fn watched(process: u64, time: Duration) -> f64 {
-    let before = Mark::new(process, 0);
-    tokio::time::sleep(time).await;
-    let after = Mark::new(process, 0);
-    (after.relay - before.relay) * 1e6 / (after.ns - before.ns) as f64
-}
-
-/// Answers what the relay asks of a client that has nothing to say.
-async fn answer(proto: Proto, mut connection: Connection, ended: Arc<AtomicU64>) {
-    let (mut buffer, mut filled) = (vec![0u8; 2048], connection.left.len());
-    buffer[..filled].copy_from_slice(&connection.left);
-    loop {
-        let mut at = 0;
-        while let Some(found) = proto.parse(&buffer[at..filled]) {
-            if found.kind == Kind::Ping {
-                let pong = proto.pong(&buffer[at + found.payload.start..at + found.payload.end]);
-                let _ = connection.write(&pong).await;
-            }
-            at += found.used;
-        }
-        buffer.copy_within(at..filled, 0);
-        filled -= at;
-        match connection.r.read(&mut buffer[filled..]).await {
-            Ok(read @ 1..) => filled += read,
-            _ => break,
-        }
-    }
-    ended.fetch_add(1, Relaxed);
 }

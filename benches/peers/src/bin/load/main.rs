@@ -1,21 +1,25 @@
 //! Loads one relay and prints one line of JSON per measurement.
 //!
-//! load CELL --proto ws|quic|iroh|nats|warren-ws|warren-quic --to ADDRESS --pid RELAY [--parties FILE] ...
+//! load CELL --proto ws|quic|iroh|nats|warren-ws|warren-quic --to ADDRESS --pid RELAY
+//!     [--parties FILE] [--telemetry ADDRESS] ...
 //!
 //! | cell | measures | options |
 //! |---|---|---|
 //! | `frames` | CPU of the relay per frame | `--size`, `--pairs`, `--window` frames on their way, `--batch` per write |
 //! | `lone` | the same and the latency of frames that come alone | `--size`, `--rate` |
-//! | `fairness` | latency of a pair, alone and beside others | `--beside` flood, same, deaf or storm, `--clients` of the storm |
+//! | `fairness` | latency of a pair, alone and beside others | `--beside` flood, same, deaf, storm or restart, `--clients` of the storm |
 //! | `idle` | memory per client, CPU per connect and per second | `--clients`, `--settle-ms`, `--watch-ms` |
 //!
 //! `size` is the whole message with the address in it. Warren's clients come from a file with a client id and a token
-//! a line: the clients 2n and 2n + 1 have a contract.
+//! a line: the clients 2n and 2n + 1 have a contract. For `restart` the load says `standing` when everybody is connected,
+//! and goes on when it is told the process of the relay that was started again.
 
 mod beside;
 mod cells;
 mod connect;
+mod idle;
 mod protocol;
+mod telemetry;
 
 use std::sync::Arc;
 
@@ -35,7 +39,7 @@ fn main() {
         match args.mode() {
             "frames" => cells::frames(generator, &args).await,
             "lone" => cells::lone(generator, &args).await,
-            "idle" => cells::idle(generator, &args).await,
+            "idle" => idle::idle(generator, &args).await,
             "fairness" => beside::beside(generator, &args).await,
             other => panic!("cell {other:?}"),
         }
