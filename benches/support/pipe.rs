@@ -202,7 +202,7 @@ impl Client {
             message_id: self.sent.to_be_bytes().repeat(2).into(),
             sequence_id: Bytes::from_static(&[0xb0; 16]),
             sequence_number: self.sent - 1,
-            head: self.sent == 1,
+            head: self.sent == self.acked + 1,
             frames: vec![message],
             tag: Some(warren::wire::messages::Tag { send_time: 1_700_000_000_001 }),
             ..Pack::default()

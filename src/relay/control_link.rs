@@ -134,11 +134,8 @@ impl Link {
             self.shrink();
             return false;
         };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
-        }
-        let is_due = alarm.as_mut().poll(context).is_ready();
+        // An alarm set to this moment rings a little later, and would be set anew then, again and again.
+        let is_due = deadline <= Instant::now() || self.poll_alarm(deadline, context);
         if is_due {
             self.alarm = None;
             self.handle_timeout();
@@ -146,6 +143,14 @@ impl Link {
             self.shrink();
         }
         is_due
+    }
+
+    fn poll_alarm(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(context).is_ready()
     }
 
     /// Gives back the memory of a past burst.

@@ -1,11 +1,5 @@
-//! The frame road allocates nothing once it is warm: read, peek, route, deliver, write.
-//!
-//! A test binary of its own, because it counts what the whole process allocates.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may fail like tests")]
-#![allow(unsafe_code, reason = "an allocator that counts can be written in no other way")]
+//! The frame road on one thread, without sockets and TLS: read, peek, route, deliver, write.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,39 +13,13 @@ use warren::relay::outbox::{Bounds, Outbox};
 use warren::relay::ports::Identity;
 use warren::relay::registry::Registry;
 use warren::relay::road::Road;
+use warren::relay::transport::quic::QuicReader;
 use warren::relay::transport::websocket::{WebSocketReader, WebSocketWriter};
 use warren::relay::transport::{FrameReader, FrameWriter, Message};
 use warren::time::Timestamp;
+use warren::wire::framer;
 
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: hands everything to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Allocations of this thread while `work` runs.
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = COUNT.get();
-    work();
-    COUNT.get() - before
-}
+use crate::allocations;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const RECEIVERS: u8 = 8;
@@ -146,4 +114,24 @@ fn a_warm_road_allocates_nothing_from_read_to_write() {
     assert_eq!(counted, 0, "allocations while {frames} frames passed");
     assert!(frames > 5_000);
     assert_eq!(metrics.frames_relayed.get(), frames);
+}
+
+#[test]
+fn a_warm_reader_of_quic_allocates_nothing_of_its_own() {
+    let message = frame(1);
+    let mut bytes = bytes::BytesMut::new();
+    (0..RUN).for_each(|_| framer::encode(&message, &mut bytes));
+    let mut reader = QuicReader::new(Endless { bytes: bytes.to_vec(), at: 0 }, None);
+    let mut frames = 0u64;
+    let mut turn = || {
+        now_or_never(reader.fill()).expect("an endless stream");
+        while let Some(message) = reader.next().expect("good messages") {
+            assert!(matches!(message, Message::Data(frame) if frame.len() == FRAME_BYTES));
+            frames += 1;
+        }
+    };
+    (0..100).for_each(|_| turn());
+    let counted = allocations(|| (0..200).for_each(|_| turn()));
+    assert_eq!(counted, 0, "allocations while {frames} frames were read");
+    assert!(frames > 5_000);
 }

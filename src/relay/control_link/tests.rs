@@ -64,6 +64,16 @@ async fn a_pack_that_cannot_be_stored_is_not_acked_and_its_client_comes_back_to_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ack_leaves_when_it_is_due_wherever_between_two_milliseconds_that_is() {
+    let relay = relay();
+    tokio::time::advance(Duration::from_micros(500)).await;
+    let mut client = relay.connect(1, 1).await;
+    send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+    let acked = tokio::time::timeout(Duration::from_millis(100), receive_ack(&mut client)).await;
+    assert_eq!(acked, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn closes_that_wait_are_handled_together_and_nothing_else_is_or_changes_places() {
     let relay = relay();
     *relay.control.delay.lock() = Duration::from_millis(700);
