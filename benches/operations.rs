@@ -13,83 +13,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Runtime;
-use warren::config::Config;
-use warren::domain::client::{CLIENTS, ClientRecord};
 use warren::domain::contract::Ledger;
-use warren::domain::effect::{Effect, EffectSink};
-use warren::domain::provide::{PROVIDE_SETS, ProvideSet};
-use warren::domain::seal::SealKey;
-use warren::domain::service::Service;
-use warren::ids::{ClientId, DeviceId, NetworkId};
-use warren::store::sled::SledStore;
-use warren::store::table::{Table, TableKey, TableValue};
-use warren::store::{Commit, Store};
-use warren::time::{Clock, Timestamp};
-use warren::wire::messages::{CloseContract, CreateContract, ProvideMode, StoredContract};
+use warren::ids::ClientId;
+use warren::wire::messages::{CloseContract, CreateContract, StoredContract};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod support {
+    pub mod ledger;
+}
+
+use support::ledger::{client, open};
+
 /// Consumers and providers; each pair of them has contracts of its own.
-const CLIENTS_PER_SIDE: u8 = 100;
-
-struct NoEffects;
-
-impl EffectSink for NoEffects {
-    fn apply(&self, _: Effect) {}
-}
-
-fn client(side: u8, number: u8) -> ClientId {
-    let mut bytes = [side; 16];
-    bytes[15] = number;
-    ClientId::new(bytes)
-}
-
-async fn put<K: TableKey, V: TableValue>(store: &Arc<dyn Store>, table: &Table<K, V>, key: &K, value: &V) {
-    let writes = vec![(table.key(key), Some(value.encode().into()))];
-    store.commit(Commit { reads: Vec::new(), writes }).await.unwrap();
-}
-
-/// A ledger in `folder` over two networks: one consumes, one provides.
-async fn open(folder: &std::path::Path) -> Arc<Ledger> {
-    let mut config = Config::default();
-    config.store.path = folder.to_owned();
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&config.store).unwrap());
-    let config = Arc::new(config);
-    for side in [1, 2] {
-        for number in 0..CLIENTS_PER_SIDE {
-            let record = ClientRecord {
-                network_id: NetworkId::new([side; 16]),
-                device_id: DeviceId::new([number; 16]),
-                source_client_id: None,
-                description: "a client of the bench".into(),
-                create_time: Timestamp::ZERO,
-                auth_time: Timestamp::ZERO,
-                seen_time: Timestamp::ZERO,
-                active: true,
-                deactivate_time: None,
-                roles: Vec::new(),
-                principal: String::new(),
-            };
-            put(&store, &CLIENTS, &client(side, number), &record).await;
-            let mut set = ProvideSet::default();
-            for mode in [ProvideMode::Network, ProvideMode::Public, ProvideMode::Stream] {
-                set.insert(mode, vec![side; 32]);
-            }
-            put(&store, &PROVIDE_SETS, &client(side, number), &set).await;
-        }
-    }
-    let clock = Clock::system();
-    let service =
-        Arc::new(Service::new(store.clone(), clock.clone(), config.clone(), SealKey::ephemeral(), Arc::new(NoEffects)));
-    Ledger::open(service, store, clock, config).unwrap()
-}
+const CLIENTS_PER_SIDE: u32 = 100;
 
 /// Makes a contract; returns its parties and its id.
 async fn create(ledger: &Ledger, number: u64) -> (ClientId, ClientId, Bytes) {
-    let source = client(1, (number % u64::from(CLIENTS_PER_SIDE)) as u8);
-    let destination = client(2, (number / 7 % u64::from(CLIENTS_PER_SIDE)) as u8);
+    let source = client(1, (number % u64::from(CLIENTS_PER_SIDE)) as u32);
+    let destination = client(2, (number / 7 % u64::from(CLIENTS_PER_SIDE)) as u32);
     let request = CreateContract {
         destination_id: Some(destination.into()),
         transfer_byte_count: 1 << 20,
@@ -214,7 +158,7 @@ fn main() {
         // A store of its own each, so that they do not see each other's rows.
         for name in ["lives", "archive", "memory"].into_iter().filter(|name| wanted(name)) {
             let folder = tempfile::tempdir().unwrap();
-            let ledger = open(&folder.path().join("data")).await;
+            let (_, ledger) = open(&folder.path().join("data"), [CLIENTS_PER_SIDE; 2]).await;
             match name {
                 "lives" => by_callers(&ledger).await,
                 "archive" => by_archive(&ledger, most).await,

@@ -1,7 +1,8 @@
 //! The control id: messages of a client in, operations run, replies out.
 //!
 //! Shared by the relay, which delivers packs addressed to the control id, and `POST /connect/control`. Frames run in
-//! order, and one that fails is recorded and skipped, so it never stops the ones behind it.
+//! order, and one that fails is recorded and skipped, so it never stops the ones behind it. Closes that follow each
+//! other share a commit: whoever ends many transfers at once closes as many contracts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use crate::domain::provide::{ProvideSet, RegisterProvide};
 use crate::domain::service::Service;
 use crate::ids::{ClientId, NetworkId};
 use crate::wire::control_message::{Push, Request};
-use crate::wire::messages::{CreateContract, CreateContractResult, Frame};
+use crate::wire::messages::{CloseContract, CreateContract, CreateContractResult, Frame};
 
 /// Who sent a control message: the authenticated client of the transport or token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,28 +102,52 @@ impl Control {
     /// Handles frames in order. When this returns, their effects are durable.
     pub async fn handle(&self, caller: ControlCaller, frames: &[Frame], via: Via) -> ControlReply {
         let mut reply = ControlReply::default();
+        let mut closes = Vec::new();
         for frame in frames {
             let request = match Request::decode(frame) {
-                Ok(request) => request,
+                Ok(Request::CloseContract(close)) => {
+                    closes.push(close);
+                    continue;
+                }
+                other => other,
+            };
+            self.close_all(caller, &mut closes, &mut reply).await;
+            match request {
+                Ok(request) => {
+                    let outcome = self.handle_one(caller, request, via).await;
+                    self.note(outcome, &mut reply);
+                }
                 Err(error) => {
                     self.counters.unknown.fetch_add(1, Ordering::Relaxed);
                     reply.errors.push(error.to_string());
-                    continue;
-                }
-            };
-            match self.handle_one(caller, request, via).await {
-                Ok(push) => {
-                    self.counters.handled.fetch_add(1, Ordering::Relaxed);
-                    reply.frames.extend(push.map(|push| push.to_frame()));
-                }
-                Err(failure) => {
-                    self.counters.failed.fetch_add(1, Ordering::Relaxed);
-                    reply.is_unfinished |= failure.is_passing;
-                    reply.errors.push(failure.text);
                 }
             }
         }
+        self.close_all(caller, &mut closes, &mut reply).await;
         reply
+    }
+
+    async fn close_all(&self, caller: ControlCaller, closes: &mut Vec<CloseContract>, reply: &mut ControlReply) {
+        if !closes.is_empty() {
+            for outcome in self.ledger.close_all(caller.client_id, &std::mem::take(closes)).await {
+                self.note(outcome.map(|()| None).map_err(Failure::from), reply);
+            }
+        }
+    }
+
+    /// Counts what became of a frame, and writes it into the reply.
+    fn note(&self, outcome: Result<Option<Push>, Failure>, reply: &mut ControlReply) {
+        match outcome {
+            Ok(push) => {
+                self.counters.handled.fetch_add(1, Ordering::Relaxed);
+                reply.frames.extend(push.map(|push| push.to_frame()));
+            }
+            Err(failure) => {
+                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                reply.is_unfinished |= failure.is_passing;
+                reply.errors.push(failure.text);
+            }
+        }
     }
 
     async fn handle_one(&self, caller: ControlCaller, request: Request, via: Via) -> Result<Option<Push>, Failure> {
@@ -140,9 +165,7 @@ impl Control {
                     self.counters.in_band_creates.fetch_add(1, Ordering::Relaxed);
                 }
             },
-            Request::CloseContract(request) => {
-                self.ledger.close(caller.client_id, &request).await?;
-            }
+            Request::CloseContract(request) => self.ledger.close(caller.client_id, &request).await?,
             Request::EncryptedKey(key) => {
                 let chain = TlsChain {
                     certificates: key.provide_tls_certificate,

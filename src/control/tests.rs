@@ -229,3 +229,41 @@ async fn a_close_that_the_ledger_could_not_take_is_unfinished_and_a_refused_one_
     let lost = world.handle(CONSUMER, &[close(contract.into())], Via::Relay).await;
     assert_eq!((lost.errors.len(), lost.is_unfinished), (1, true));
 }
+
+#[tokio::test]
+async fn closes_of_one_pack_share_a_commit_and_each_has_its_own_outcome() {
+    let world = World::new("100GiB").await;
+    world.handle(PROVIDER, &[provide(&[ProvideMode::Public])], Via::Http).await;
+    let mut contracts = Vec::new();
+    for _ in 0..50 {
+        contracts.push(world.contract().await);
+    }
+    let mut requests: Vec<Request> = contracts.iter().map(|contract| close(*contract, 10)).collect();
+    requests.insert(20, close(id(99), 10));
+    let before = world.domain.store.commits();
+    let reply = world.handle(CONSUMER, &requests, Via::Relay).await;
+    assert_eq!(reply.errors, [format!("Contract not found: {}", id::<ContractId>(99))]);
+    assert!(!reply.is_unfinished);
+    assert_eq!(world.domain.store.commits() - before, 1);
+    let again = world.handle(PROVIDER, &requests, Via::Relay).await;
+    assert_eq!(again.errors, reply.errors, "every contract was open until its other side closed it");
+}
+
+#[tokio::test]
+async fn a_checkpoint_before_a_close_in_one_pack_counts_before_it() {
+    let world = World::new("1GiB").await;
+    world.handle(PROVIDER, &[provide(&[ProvideMode::Public])], Via::Http).await;
+    let contract = world.contract().await;
+    let checkpoint = Request::CloseContract(CloseContract {
+        contract_id: contract.into(),
+        acked_byte_count: 40,
+        checkpoint: true,
+        ..Default::default()
+    });
+    for party in [CONSUMER, PROVIDER] {
+        let reply = world.handle(party, &[checkpoint.clone(), close(contract, 2)], Via::Relay).await;
+        assert_eq!(reply, ControlReply::default());
+    }
+    let late = world.handle(CONSUMER, &[close(contract, 2), checkpoint], Via::Relay).await;
+    assert_eq!(late.errors.len(), 2, "both come too late");
+}

@@ -27,19 +27,21 @@ use super::{Relay, announce};
 use crate::control::ControlCaller;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::transfer::endpoint::Endpoint;
-use crate::transfer::output::{Delivery, DeliveryId, Output, SendOptions, SendRefused, TransferDrop};
+use crate::transfer::output::{Delivery, Output, SendOptions, SendRefused, TransferDrop};
 use crate::transfer::settings::EndpointConfig;
 use crate::wire::control_message::Push;
+use crate::wire::messages::{Frame, MessageType};
 
 /// What a client may send at once before it is paced. What it says on connecting is needed at once: others ask for its
 /// keys within milliseconds.
 const BURST: u32 = 16;
 
 /// Pause between two packs beyond the burst, so that a flood of control packs cannot take the store from the others.
+/// Packs that close contracts and wait together count as one, for they share a commit.
 const PACE: Duration = Duration::from_millis(5);
 
-/// A pack on its way through the handler; `None` in the end when it could not be handled now.
-type Handling = Pin<Box<dyn Future<Output = Option<DeliveryId>> + Send>>;
+/// Packs on their way through the handler; false in the end when they could not be handled now.
+type Handling = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Runs until the resident is given up, or the relay stops. Every client has one of these, which mostly waits: what is
 /// in use only while something happens, timers among it, is boxed, and gone when nothing does.
@@ -67,8 +69,10 @@ struct Link {
     relay: Arc<Relay>,
     resident: Arc<Resident>,
     endpoint: Endpoint,
-    /// Packs the handler has not begun with; bounded by the endpoint, which takes no more than it may leave unacked.
+    /// Packs that are not handled; bounded by the endpoint, which takes no more than it may leave unacked.
     deliveries: VecDeque<Delivery>,
+    /// As many of them, from the front, are with the handler.
+    begun: usize,
     handling: Option<Handling>,
     pace: Pace,
     /// Transports ever attached, as far as the endpoint knows.
@@ -91,6 +95,7 @@ impl Link {
             resident,
             endpoint: Endpoint::new(config),
             deliveries: VecDeque::new(),
+            begun: 0,
             handling: None,
             pace: Pace { spent_until: Instant::now() },
             attach_count: 0,
@@ -112,10 +117,11 @@ impl Link {
             && let Poll::Ready(done) = handling.as_mut().poll(context)
         {
             self.handling = None;
-            match done {
-                Some(id) => self.confirm(id),
-                // Without an acknowledgement the client sends the pack again, over a transport and to a state anew.
-                None => self.relay.registry.give_up(&self.resident, EndReason::Unstored),
+            if done {
+                self.confirm();
+            } else {
+                // Without an acknowledgement the client sends the packs again, over a transport and to a state anew.
+                self.relay.registry.give_up(&self.resident, EndReason::Unstored);
             }
             return true;
         }
@@ -128,11 +134,8 @@ impl Link {
             self.shrink();
             return false;
         };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
-        }
-        let is_due = alarm.as_mut().poll(context).is_ready();
+        // An alarm set to this moment rings a little later, and would be set anew then, again and again.
+        let is_due = deadline <= Instant::now() || self.poll_alarm(deadline, context);
         if is_due {
             self.alarm = None;
             self.handle_timeout();
@@ -140,6 +143,14 @@ impl Link {
             self.shrink();
         }
         is_due
+    }
+
+    fn poll_alarm(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(context).is_ready()
     }
 
     /// Gives back the memory of a past burst.
@@ -201,7 +212,7 @@ impl Link {
         }
     }
 
-    /// Does what the endpoint asks for, and gives the handler its next pack.
+    /// Does what the endpoint asks for, and gives the handler its next packs.
     fn carry_out(&mut self) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
@@ -214,10 +225,8 @@ impl Link {
                 Output::NeedsContract { .. } | Output::CloseContract(_) => {}
             }
         }
-        if self.handling.is_none()
-            && let Some(delivery) = self.deliveries.pop_front()
-        {
-            self.handling = Some(self.handle(delivery));
+        if self.handling.is_none() && !self.deliveries.is_empty() {
+            self.handling = Some(self.handle_next());
         }
     }
 
@@ -233,8 +242,15 @@ impl Link {
         }
     }
 
-    fn handle(&mut self, delivery: Delivery) -> Handling {
-        self.relay.metrics.control_packs.inc();
+    /// Begins with the next pack, or with all next ones that only close contracts.
+    fn handle_next(&mut self) -> Handling {
+        let closes = self.deliveries.iter().take_while(|delivery| only_closes(&delivery.frames)).count();
+        self.begun = closes.max(1);
+        let mut frames = Vec::new();
+        for delivery in self.deliveries.iter_mut().take(self.begun) {
+            frames.append(&mut delivery.frames);
+        }
+        self.relay.metrics.control_packs.inc_by(self.begun as u64);
         let control = Arc::clone(&self.relay.control);
         let caller = ControlCaller { client_id: self.resident.client_id, network_id: self.resident.network_id };
         let begins = self.pace.next(Instant::now());
@@ -243,12 +259,16 @@ impl Link {
             if begins > Instant::now() {
                 sleep_until(begins).await;
             }
-            control.handle(caller, &delivery.frames).await.then_some(delivery.id)
+            control.handle(caller, &frames).await
         })
     }
 
-    fn confirm(&mut self, done: DeliveryId) {
-        self.endpoint.confirm(self.relay.clock.now(), done);
+    /// What was begun is done.
+    fn confirm(&mut self) {
+        let now = self.relay.clock.now();
+        for delivery in self.deliveries.drain(..std::mem::take(&mut self.begun)) {
+            self.endpoint.confirm(now, delivery.id);
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -275,6 +295,10 @@ impl Link {
     }
 }
 
+fn only_closes(frames: &[Frame]) -> bool {
+    frames.iter().all(|frame| frame.message_type == i32::from(MessageType::TransferCloseContract))
+}
+
 /// Which packs may begin: [`BURST`] at once, then one in each [`PACE`]. The burst grows again at that rate.
 struct Pace {
     /// When the whole burst is there again.
@@ -290,173 +314,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message as _;
-
-    use super::*;
-    use crate::relay::testing::{TestClient, TestRelay, id};
-    use crate::wire::control_message::Request;
-    use crate::wire::messages::{MessageType, NetworkPeersUpdate, Pack, TransferFrame, TransferPath};
-
-    fn relay() -> TestRelay {
-        TestRelay::new(|_| ())
-    }
-
-    async fn send_pack(client: &mut TestClient, number: u64, head: bool, requests: &[Request]) {
-        let pack = Pack {
-            message_id: Bytes::from(vec![number as u8; 16]),
-            sequence_id: Bytes::from_static(&[0xb0; 16]),
-            sequence_number: number,
-            head,
-            frames: requests.iter().map(Request::to_frame).collect(),
-            ..Pack::default()
-        };
-        let path = TransferPath { source_id: Some(id(1).into()), ..TransferPath::default() };
-        let frame = TransferFrame { transfer_path: Some(path), pack: Some(pack), ..TransferFrame::default() };
-        client.send(frame.encode_to_vec()).await;
-    }
-
-    async fn receive_ack(client: &mut TestClient) -> u8 {
-        loop {
-            if let Some(ack) = client.receive_control().await.ack {
-                assert_eq!(ack.sequence_id, Bytes::from_static(&[0xb0; 16]));
-                assert!(!ack.selective);
-                return ack.message_id[0];
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pack_is_acked_once_its_effects_are_durable_and_a_repeated_one_is_not_handled_again() {
-        let relay = relay();
-        *relay.control.delay.lock() = Duration::from_millis(700);
-        let mut client = relay.connect(1, 1).await;
-        let sent = Instant::now();
-        send_pack(&mut client, 0, true, &[Request::ControlPing, Request::ProvidePing]).await;
-        assert_eq!(receive_ack(&mut client).await, 0);
-        assert!(sent.elapsed() >= Duration::from_millis(700));
-        send_pack(&mut client, 0, true, &[Request::ControlPing, Request::ProvidePing]).await;
-        assert_eq!(receive_ack(&mut client).await, 0);
-        let handled = relay.control.handled.lock().clone();
-        assert_eq!(handled.len(), 1);
-        assert_eq!((handled[0].0, handled[0].1.len()), (id(1), 2));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pack_that_cannot_be_stored_is_not_acked_and_its_client_comes_back_to_send_it_again() {
-        let relay = relay();
-        *relay.control.is_failing.lock() = true;
-        let mut client = relay.connect(1, 1).await;
-        send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
-        assert_eq!(client.served.await.unwrap(), EndReason::Unstored);
-        *relay.control.is_failing.lock() = false;
-        let mut client = relay.connect(1, 1).await;
-        send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
-        assert_eq!(receive_ack(&mut client).await, 0);
-        assert_eq!(relay.control.handled.lock().len(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_new_resident_joins_a_running_sequence_at_its_head() {
-        let relay = relay();
-        let mut client = relay.connect(1, 1).await;
-        send_pack(&mut client, 7, true, &[Request::ControlPing]).await;
-        assert_eq!(receive_ack(&mut client).await, 7);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_new_process_run_gets_its_lists_until_it_acks_them() {
-        let relay = relay();
-        let mut client = relay.connect(1, 1).await;
-        let started = Instant::now();
-        let first = client.receive_pack().await;
-        assert!(first.head);
-        let types: Vec<i32> = first.frames.iter().map(|frame| frame.message_type).collect();
-        assert_eq!(types, [i32::from(MessageType::TransferStreamReset)]);
-        assert_eq!(*relay.peers.resynced.lock(), [id(1)], "the list of peers is asked for");
-        let again = client.receive_pack().await;
-        assert_eq!((again.sequence_number, started.elapsed().as_secs()), (0, 2));
-        client.ack(1, &again).await;
-        relay.relay.push(id(1), vec![Push::NetworkPeersUpdate(NetworkPeersUpdate::default())]);
-        let next = client.receive_pack().await;
-        assert_eq!((next.sequence_number, next.head), (1, true));
-        assert_eq!(next.sequence_id, first.sequence_id);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_not_acked_comes_again_over_the_next_transport() {
-        let relay = relay();
-        let mut client = relay.connect(1, 1).await;
-        let first = client.receive_pack().await;
-        drop(client.socket);
-        client.served.await.unwrap();
-        relay.relay.push(id(1), vec![Push::NetworkPeersReset]);
-        tokio::time::sleep(Duration::from_secs(90)).await;
-        let mut client = relay.connect(1, 1).await;
-        let (again, pushed) = (client.receive_pack().await, client.receive_pack().await);
-        assert_eq!((again.message_id, again.head), (first.message_id, true));
-        assert_eq!((pushed.sequence_number, pushed.sequence_id), (1, first.sequence_id));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_acks_gets_full_lists_with_its_next_frame() {
-        let relay = relay();
-        let mut client = relay.connect(1, 1).await;
-        let first = client.receive_pack().await;
-        for _ in 0..7 {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-            client.send(Bytes::new()).await;
-        }
-        relay.peers.resynced.lock().clear();
-        send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
-        let fresh = loop {
-            let pack = client.receive_pack().await;
-            if pack.sequence_id != first.sequence_id {
-                break pack;
-            }
-        };
-        assert!(fresh.head && fresh.sequence_id > first.sequence_id);
-        assert_eq!(*relay.peers.resynced.lock(), [id(1)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_of_packs_goes_at_once_and_a_flood_is_paced() {
-        let now = Instant::now();
-        let mut pace = Pace { spent_until: now };
-        for number in 0..60_u32 {
-            let begins = pace.next(now);
-            assert_eq!(begins - now, PACE * (number + 1).saturating_sub(BURST), "{number}");
-        }
-        let rested = now + PACE * 60;
-        let delays: Vec<_> = (0..=BURST).map(|_| pace.next(rested) - rested).collect();
-        assert_eq!(delays.last(), Some(&PACE), "no more than the burst gathers");
-        assert!(delays.iter().rev().skip(1).all(Duration::is_zero));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_client_says_on_connecting_is_handled_at_once() {
-        let relay = relay();
-        let mut client = relay.connect(1, 1).await;
-        let started = Instant::now();
-        for number in 0..u64::from(BURST) {
-            send_pack(&mut client, number, number == 0, &[Request::ControlPing]).await;
-        }
-        for _ in 0..1000 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!((relay.control.handled.lock().len(), started.elapsed()), (BURST as usize, Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_of_packs_is_paced_and_nothing_is_acked_that_was_not_handled() {
-        let relay = relay();
-        let mut client = relay.connect(1, 1).await;
-        let started = Instant::now();
-        for number in 0..60 {
-            send_pack(&mut client, number, number == 0, &[Request::ControlPing]).await;
-        }
-        while receive_ack(&mut client).await != 59 {}
-        assert!(started.elapsed() >= PACE * (60 - BURST));
-        assert_eq!(relay.control.handled.lock().len(), 60);
-    }
-}
+mod tests;

@@ -1,38 +1,31 @@
-//! The frame road allocates nothing once it is warm: read, peek, route, deliver, write.
+//! The frame road allocates nothing once it is warm.
 //!
-//! A test binary of its own, because it counts what the whole process allocates.
+//! A test binary of its own, because its allocator counts what every thread allocates.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may fail like tests")]
 #![allow(unsafe_code, reason = "an allocator that counts can be written in no other way")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
-use warren::ids::{ClientId, InstanceId, NetworkId};
-use warren::relay::admission::Flows;
-use warren::relay::outbox::{Bounds, Outbox};
-use warren::relay::ports::Identity;
-use warren::relay::registry::Registry;
-use warren::relay::road::Road;
-use warren::relay::transport::websocket::{WebSocketReader, WebSocketWriter};
-use warren::relay::transport::{FrameReader, FrameWriter, Message};
-use warren::time::Timestamp;
+mod road;
+mod server;
 
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// Where this thread's allocations are counted together with those of others.
+    static SHARED: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) };
 }
 
 // SAFETY: hands everything to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
+        if let Some(shared) = SHARED.get() {
+            shared.fetch_add(1, Ordering::Relaxed);
+        }
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
@@ -53,97 +46,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
     COUNT.get() - before
 }
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-const RECEIVERS: u8 = 8;
-const FRAME_BYTES: usize = 1400;
-const RUN: usize = 4;
-
-fn id(client: u8) -> ClientId {
-    ClientId::new([client; 16])
-}
-
-/// A frame from client 0xaa to `destination`.
-fn frame(destination: u8) -> Vec<u8> {
-    let mut frame = [&[0x0a, 36, 0x0a, 16][..], &[destination; 16], &[0x12, 16], &[0xaa; 16]].concat();
-    let payload = FRAME_BYTES - frame.len() - 3;
-    frame.extend([0x32, (payload & 0x7f) as u8 | 0x80, (payload >> 7) as u8]);
-    frame.resize(FRAME_BYTES, 7);
-    frame
-}
-
-/// A masked WebSocket message; the mask is zero, so that the bytes stay readable.
-fn masked(payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).expect("a short payload").to_be_bytes();
-    [&[0x82, 0x80 | 126, length[0], length[1], 0, 0, 0, 0][..], payload].concat()
-}
-
-/// The same bytes again and again.
-struct Endless {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl AsyncRead for Endless {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        while target.remaining() > 0 {
-            let rest = &self.bytes[self.at..];
-            let length = rest.len().min(target.remaining());
-            target.put_slice(&rest[..length]);
-            self.at = (self.at + length) % self.bytes.len();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-fn now_or_never<F: Future>(future: F) -> F::Output {
-    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("nothing here should have to wait"),
-    }
-}
-
-#[test]
-fn a_warm_road_allocates_nothing_from_read_to_write() {
-    let registry = Arc::new(Registry::default());
-    let join = |client: u8| {
-        let outbox = Arc::new(Outbox::new(Bounds { frames: 1024, bytes: 4 << 20 }));
-        let identity = Identity { client_id: id(client), network_id: NetworkId::default() };
-        (registry.join(identity, InstanceId::default(), &outbox, 16).resident, outbox)
-    };
-    let (source, _) = join(0xaa);
-    let receivers: Vec<_> = (1..=RECEIVERS).map(join).collect();
-    let flows = Flows::new(Arc::clone(&source), Arc::clone(&registry), None, 8192);
-    let mut road = Road::new(source, flows);
-    let metrics = warren::relay::metrics(&mut prometheus_client::registry::Registry::default());
-
-    let bytes: Vec<u8> = (1..=RECEIVERS).flat_map(|receiver| masked(&frame(receiver)).repeat(RUN)).collect();
-    let mut reader = WebSocketReader::new(Endless { bytes, at: 0 }, &[]);
-    let mut writers: Vec<_> =
-        receivers.iter().map(|_| (WebSocketWriter::new(tokio::io::sink()), VecDeque::<Bytes>::new())).collect();
-    let mut frames = 0u64;
-    let mut turn = || {
-        now_or_never(reader.fill()).expect("an endless stream");
-        while let Some(message) = reader.next().expect("good messages") {
-            let Message::Data(frame) = message else { panic!("binary messages only") };
-            frames += 1;
-            road.take(frame, NOW).expect("honest frames");
-        }
-        road.finish(NOW, &metrics);
-        for ((_, outbox), (writer, batch)) in receivers.iter().zip(&mut writers) {
-            let mut context = Context::from_waker(Waker::noop());
-            while outbox.poll_take(&mut context, batch).is_ready() {
-                while !batch.is_empty() {
-                    now_or_never(writer.write(batch)).expect("room to write");
-                }
-            }
-        }
-    };
-    // Buffers, queues and the flow table grow to the size they need.
-    for _ in 0..100 {
-        turn();
-    }
-    let counted = allocations(|| (0..200).for_each(|_| turn()));
-    assert_eq!(counted, 0, "allocations while {frames} frames passed");
-    assert!(frames > 5_000);
-    assert_eq!(metrics.frames_relayed.get(), frames);
+/// Counts what this thread allocates from now on in `shared` too.
+fn count_in(shared: &'static AtomicU64) {
+    SHARED.set(Some(shared));
 }

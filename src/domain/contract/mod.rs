@@ -138,14 +138,42 @@ impl Ledger {
 
     /// Records what `party` counted under a contract, and settles it when both have.
     pub async fn close(&self, party: ClientId, request: &CloseContract) -> Result<(), CloseError> {
+        let answer = self.begin_close(party, request).await?;
+        answer.await.unwrap_or(Err(CloseError::Unavailable))
+    }
+
+    /// As [`Ledger::close`] for several reports, which take effect in this order and share a commit.
+    pub async fn close_all(&self, party: ClientId, requests: &[CloseContract]) -> Vec<Result<(), CloseError>> {
+        let mut begun = Vec::with_capacity(requests.len());
+        for request in requests {
+            begun.push(self.begin_close(party, request).await);
+        }
+        let mut outcomes = Vec::with_capacity(begun.len());
+        for close in begun {
+            outcomes.push(match close {
+                Ok(answer) => answer.await.unwrap_or(Err(CloseError::Unavailable)),
+                Err(refused) => Err(refused),
+            });
+        }
+        outcomes
+    }
+
+    /// Hands a report to the ledger's task; what is returned says what became of it.
+    async fn begin_close(
+        &self,
+        party: ClientId,
+        request: &CloseContract,
+    ) -> Result<oneshot::Receiver<Result<(), CloseError>>, CloseError> {
         let contract = ContractId::from_slice(&request.contract_id).ok_or(CloseError::Malformed)?;
         let report = close::Report {
             acked: request.acked_byte_count,
             unacked: request.unacked_byte_count,
             is_checkpoint: request.checkpoint,
         };
-        let close = |reply| Command::Close { client: party, contract, report, reply };
-        self.ask(close).await.unwrap_or(Err(CloseError::Unavailable))
+        let (reply, answer) = oneshot::channel();
+        let close = Command::Close { client: party, contract, report, reply };
+        self.commands.send(close).await.map_err(|_| CloseError::Unavailable)?;
+        Ok(answer)
     }
 
     /// The balance of a network, after the grants that are due.

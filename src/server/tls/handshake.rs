@@ -106,7 +106,7 @@ where
     let (keys, connection) = connection.dangerous_into_kernel_connection().map_err(broken)?;
     let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
     let agreed = Agreed { version, suite, keys, secrets };
-    let (reader, writer) = stream::after_handshake(&agreed, (read, &input), (write, output)).map_err(broken)?;
+    let (reader, writer) = stream::after_handshake(agreed, (read, &input), (write, output)).map_err(broken)?;
     Ok(Accepted { reader, writer, certificate })
 }
 

@@ -3,6 +3,7 @@
 
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::{ConnectionTrafficSecrets, Error, InvalidMessage, ProtocolVersion, SupportedCipherSuite};
+use zeroize::Zeroizing;
 
 use super::secret::TrafficSecret;
 
@@ -67,7 +68,7 @@ impl Protection {
     /// Goes on with the keys of another secret.
     fn renew(&mut self, secret: &TrafficSecret) -> Result<(), Error> {
         let algorithm = self.key.algorithm();
-        let mut key = [0; MAX_KEY_BYTES];
+        let mut key = Zeroizing::new([0; MAX_KEY_BYTES]);
         let key = key.get_mut(..algorithm.key_len()).ok_or(Error::EncryptError)?;
         secret.expand("key", key)?;
         secret.expand("iv", &mut self.iv)?;

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
 use rustls::{Error, KeyLog};
+use zeroize::{Zeroize, Zeroizing};
 
 /// The longest hash of a cipher suite.
 const MAX_BYTES: usize = 48;
@@ -16,8 +17,8 @@ const CLIENT: &str = "CLIENT_TRAFFIC_SECRET_0";
 /// See [`CLIENT`].
 const SERVER: &str = "SERVER_TRAFFIC_SECRET_0";
 
-/// The secret of one direction; as long as its suite's hash.
-#[derive(Clone, Copy)]
+/// The secret of one direction; as long as its suite's hash. Its memory is wiped when it goes, so that what was read of
+/// the process later does not open what was said before.
 pub struct TrafficSecret {
     bytes: [u8; MAX_BYTES],
     length: u8,
@@ -32,10 +33,14 @@ impl TrafficSecret {
 
     /// Changes to the secret after this one.
     pub fn advance(&mut self) -> Result<(), Error> {
-        let mut next = [0; MAX_BYTES];
+        let mut next = Zeroizing::new([0; MAX_BYTES]);
         self.expand("traffic upd", &mut next[..usize::from(self.length)])?;
-        self.bytes = next;
+        self.bytes = *next;
         Ok(())
+    }
+
+    fn wipe(&mut self) {
+        self.bytes.zeroize();
     }
 
     /// HKDF-Expand-Label without a context: what the secret makes under a label.
@@ -50,6 +55,12 @@ impl TrafficSecret {
     }
 }
 
+impl Drop for TrafficSecret {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
 const LABEL_PREFIX: &[u8] = b"tls13 ";
 
 struct Length(usize);
@@ -61,7 +72,7 @@ impl KeyType for Length {
 }
 
 /// The secrets of both directions.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct TrafficSecrets {
     /// What the client seals with.
     pub client: Option<TrafficSecret>,
@@ -82,8 +93,8 @@ impl SecretTap {
     /// runs on the thread.
     pub fn take(secrets: &mut TrafficSecrets) {
         let shown = SHOWN.take();
-        secrets.client = shown.client.or(secrets.client);
-        secrets.server = shown.server.or(secrets.server);
+        secrets.client = shown.client.or(secrets.client.take());
+        secrets.server = shown.server.or(secrets.server.take());
     }
 }
 
@@ -98,5 +109,20 @@ impl KeyLog for SecretTap {
 
     fn will_log(&self, label: &str) -> bool {
         matches!(label, CLIENT | SERVER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_wiped_when_it_goes() {
+        let mut secret = TrafficSecret::new(&[7; 32]).unwrap();
+        secret.advance().unwrap();
+        assert_ne!(secret.bytes, [0; MAX_BYTES]);
+        secret.wipe();
+        assert_eq!(secret.bytes, [0; MAX_BYTES]);
+        assert!(std::mem::needs_drop::<TrafficSecret>(), "and nobody has to think of it");
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustls::{AlertDescription, Error, ExtractedSecrets, InvalidMessage, ProtocolVersion, SupportedCipherSuite};
@@ -28,7 +28,10 @@ const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 const KEY_UPDATE_REQUEST: [u8; 5] = [24, 0, 0, 1, 1];
 
 const ALERT_WARNING: u8 = 1;
-const CLOSE_NOTIFY: [u8; 2] = [ALERT_WARNING, 0];
+const ALERT_FATAL: u8 = 2;
+/// The end without a fault.
+const CLOSE: u8 = 0;
+const CLOSE_NOTIFY: [u8; 2] = [ALERT_WARNING, CLOSE];
 const USER_CANCELED: u8 = 90;
 
 /// What a handshake agreed on.
@@ -46,17 +49,17 @@ pub struct Agreed {
 /// Both directions of a connection, whose reader has read `ahead` of the handshake, and whose writer has `unsent` bytes of
 /// it for the client.
 pub fn after_handshake<R, W>(
-    agreed: &Agreed,
+    agreed: Agreed,
     (read, ahead): (R, &[u8]),
     (write, unsent): (W, Vec<u8>),
 ) -> Result<(TlsReader<R>, TlsWriter<W>), Error> {
     let Agreed { version, suite, keys, secrets } = agreed;
-    let owes_keys = Arc::new(AtomicBool::new(false));
+    let wishes = Arc::new(Wishes { owes_keys: AtomicBool::new(false), last_words: AtomicU8::new(CLOSE) });
     let reader = TlsReader {
         io: read,
-        opener: Opener::new((keys.rx.0, &keys.rx.1), *version)?,
+        opener: Opener::new((keys.rx.0, &keys.rx.1), version)?,
         secret: secrets.client,
-        owes_keys: Arc::clone(&owes_keys),
+        wishes: Arc::clone(&wishes),
         input: if ahead.is_empty() { Span::default() } else { Span::take(ahead) },
         rest: Box::default(),
         opened: Span::default(),
@@ -64,14 +67,22 @@ pub fn after_handshake<R, W>(
     };
     let writer = TlsWriter {
         io: write,
-        sealer: Sealer::new((keys.tx.0, &keys.tx.1), *version, *suite)?,
+        sealer: Sealer::new((keys.tx.0, &keys.tx.1), version, suite)?,
         secret: secrets.server,
-        owes_keys,
+        wishes,
         unsent: unsent.into(),
         sealed: Span::default(),
         is_closed: false,
     };
     Ok((reader, writer))
+}
+
+/// What the reader wants the writer to say.
+struct Wishes {
+    /// The client asked for new keys of ours.
+    owes_keys: AtomicBool,
+    /// Why the connection ends, as an alert.
+    last_words: AtomicU8,
 }
 
 /// Bytes `start..end` of a buffer.
@@ -125,8 +136,7 @@ pub struct TlsReader<R> {
     opener: Opener,
     /// What `opener` was made of.
     secret: Option<TrafficSecret>,
-    /// Whether the client asked for new keys of ours.
-    owes_keys: Arc<AtomicBool>,
+    wishes: Arc<Wishes>,
     /// Read and not yet opened.
     input: Span,
     /// The beginning of a record while the rest of it has not come.
@@ -193,11 +203,17 @@ impl<R: AsyncRead + Unpin> TlsReader<R> {
                 secret.advance()?;
                 self.opener.renew(secret)?;
                 if is_answer_wanted {
-                    self.owes_keys.store(true, Ordering::Relaxed);
+                    self.wishes.owes_keys.store(true, Ordering::Relaxed);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Lets the client know why the connection ends, once the writer closes it.
+    fn fail(&self, error: Error) -> io::Error {
+        self.wishes.last_words.store(alert_for(&error), Ordering::Relaxed);
+        broken(error)
     }
 
     /// Reads into a buffer of the thread. When nothing has come it is given back, and what was in it is kept apart.
@@ -217,6 +233,20 @@ impl<R: AsyncRead + Unpin> TlsReader<R> {
         }
         read.map_ok(|()| length)
     }
+}
+
+/// What a client is told whose record was refused (RFC 8446 section 6.2).
+fn alert_for(error: &Error) -> u8 {
+    let alert = match error {
+        Error::DecryptError => AlertDescription::BadRecordMac,
+        Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
+        Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => AlertDescription::DecodeError,
+        Error::InvalidMessage(_) => AlertDescription::UnexpectedMessage,
+        // It has ended the connection itself.
+        Error::AlertReceived(_) => AlertDescription::CloseNotify,
+        _ => AlertDescription::InternalError,
+    };
+    alert.into()
 }
 
 /// A record that carries no content.
@@ -251,7 +281,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for TlsReader<R> {
         }
         let before = out.filled().len();
         for _ in 0..MAX_EMPTY_READS {
-            this.open_all(out).map_err(broken)?;
+            this.open_all(out).map_err(|error| this.fail(error))?;
             if out.filled().len() > before || this.is_closed {
                 return Poll::Ready(Ok(()));
             }
@@ -270,8 +300,7 @@ pub struct TlsWriter<W> {
     sealer: Sealer,
     /// What `sealer` was made of.
     secret: Option<TrafficSecret>,
-    /// Whether the client asked for new keys.
-    owes_keys: Arc<AtomicBool>,
+    wishes: Arc<Wishes>,
     /// The end of the handshake, which nobody waits for: it goes out with the first words, in one write.
     unsent: Box<[u8]>,
     /// Sealed and not yet written.
@@ -303,15 +332,16 @@ impl<W: AsyncWrite + Unpin> TlsWriter<W> {
 
     /// Takes new keys when the client asked for it, or the old ones have sealed enough.
     fn rekey(&mut self) -> Result<(), Error> {
-        if !self.sealer.is_spent() && !self.owes_keys.load(Ordering::Relaxed) {
+        if !self.sealer.is_spent() && !self.wishes.owes_keys.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.owes_keys.store(false, Ordering::Relaxed);
-        let mut secret = self.secret.ok_or(Error::EncryptError)?;
-        self.seal(HANDSHAKE, &KEY_UPDATE)?;
+        self.wishes.owes_keys.store(false, Ordering::Relaxed);
+        if self.secret.is_some() {
+            self.seal(HANDSHAKE, &KEY_UPDATE)?;
+        }
+        let secret = self.secret.as_mut().ok_or(Error::EncryptError)?;
         secret.advance()?;
-        self.secret = Some(secret);
-        self.sealer.renew(&secret)
+        self.sealer.renew(secret)
     }
 
     /// Seals as much as one buffer holds.
@@ -354,7 +384,11 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for TlsWriter<W> {
         let this = &mut *self;
         ready!(this.poll_send(context))?;
         if !std::mem::replace(&mut this.is_closed, true) {
-            this.seal(ALERT, &CLOSE_NOTIFY).map_err(broken)?;
+            let last_words = match this.wishes.last_words.load(Ordering::Relaxed) {
+                CLOSE => CLOSE_NOTIFY,
+                reason => [ALERT_FATAL, reason],
+            };
+            this.seal(ALERT, &last_words).map_err(broken)?;
             ready!(this.poll_send(context))?;
         }
         Pin::new(&mut this.io).poll_shutdown(context)

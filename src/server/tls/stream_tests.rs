@@ -156,9 +156,9 @@ async fn new_keys_are_taken_when_the_client_changes_its_own_and_ours_change_in_r
         client.write_all(&sent).await.unwrap();
         client.flush().await.unwrap();
         assert_eq!(read(&mut server, sent.len()).await, sent);
-        assert!(server.writer.owes_keys.load(Ordering::Relaxed));
+        assert!(server.writer.wishes.owes_keys.load(Ordering::Relaxed));
         server.writer.write_all(&sent).await.unwrap();
-        assert!(!server.writer.owes_keys.load(Ordering::Relaxed));
+        assert!(!server.writer.wishes.owes_keys.load(Ordering::Relaxed));
         let mut got = vec![0; sent.len()];
         client.read_exact(&mut got).await.unwrap();
         assert_eq!(got, sent);
@@ -182,16 +182,18 @@ async fn keys_that_have_sealed_enough_are_changed() {
 }
 
 #[tokio::test]
-async fn what_was_tampered_with_cut_off_or_never_sealed_ends_the_connection() {
-    for change in [
-        |record: &mut Vec<u8>| *record.last_mut().unwrap() ^= 1,
-        |record: &mut Vec<u8>| record[0] = 22,
-        |record: &mut Vec<u8>| record[1] = 2,
-        |record: &mut Vec<u8>| record[3] = 0xff,
-        |record: &mut Vec<u8>| *record = vec![21, 3, 3, 0, 2, 1, 0],
-        |record: &mut Vec<u8>| *record = vec![20, 3, 3, 0, 1, 1],
-        |record: &mut Vec<u8>| *record = vec![23, 3, 3, 0, 3, 1, 2, 3],
-    ] {
+async fn what_was_tampered_with_cut_off_or_never_sealed_ends_the_connection_and_the_client_is_told_why() {
+    use AlertDescription::{BadRecordMac, DecodeError, RecordOverflow, UnexpectedMessage};
+    let changes: [(fn(&mut Vec<u8>), AlertDescription); 7] = [
+        (|record| *record.last_mut().unwrap() ^= 1, BadRecordMac),
+        (|record| record[0] = 22, UnexpectedMessage),
+        (|record| record[1] = 2, DecodeError),
+        (|record| record[3] = 0xff, RecordOverflow),
+        (|record| *record = vec![21, 3, 3, 0, 2, 1, 0], UnexpectedMessage),
+        (|record| *record = vec![20, 3, 3, 0, 1, 1], UnexpectedMessage),
+        (|record| *record = vec![23, 3, 3, 0, 3, 1, 2, 3], BadRecordMac),
+    ];
+    for (change, alert) in changes {
         let (mut client, mut server) = connect().await;
         let (io, session) = client.get_mut();
         session.writer().write_all(b"words").unwrap();
@@ -201,6 +203,10 @@ async fn what_was_tampered_with_cut_off_or_never_sealed_ends_the_connection() {
         io.write_all(&record).await.unwrap();
         let error = server.reader.read(&mut [0; 100]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{record:?}");
+        server.writer.shutdown().await.unwrap();
+        let told = client.read(&mut [0; 100]).await.unwrap_err();
+        let told = told.get_ref().and_then(|told| told.downcast_ref::<Error>());
+        assert_eq!(told, Some(&Error::AlertReceived(alert)), "{record:?}");
     }
     let (client, mut server) = connect().await;
     drop(client);

@@ -374,6 +374,31 @@ async fn what_arrives_while_a_commit_is_on_its_way_is_answered_with_the_next_one
 }
 
 #[tokio::test]
+async fn a_burst_of_closes_takes_a_few_commits() {
+    let world = World::new(100_000 * MIB).await;
+    let mut contracts = Vec::new();
+    for _ in 0..1_000 {
+        contracts.push(world.create(CONSUMER, PROVIDER, false).await.unwrap().id);
+    }
+    for party in [CONSUMER, PROVIDER] {
+        let before = world.domain.store.commits();
+        // Each from a task of its own, as the conversations of different clients are.
+        let closing: Vec<_> = contracts
+            .iter()
+            .map(|contract| {
+                let (ledger, report) = (Arc::clone(&world.ledger), close(*contract, 1, false));
+                tokio::spawn(async move { ledger.close(id(party), &report).await })
+            })
+            .collect();
+        for close in closing {
+            assert_eq!(close.await.unwrap(), Ok(()));
+        }
+        let commits = world.domain.store.commits() - before;
+        assert!(commits <= 10, "{commits} commits for {} closes", contracts.len());
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_steps_back_is_not_followed() {
     let mut world = World::new(100 * MIB).await;
     let made = world.create(CONSUMER, PROVIDER, false).await.unwrap();
