@@ -128,11 +128,8 @@ impl Link {
             self.shrink();
             return false;
         };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
-        }
-        let is_due = alarm.as_mut().poll(context).is_ready();
+        // Not left to the alarm: one that is set to this moment rings a millisecond later, when it is that moment again.
+        let is_due = deadline <= Instant::now() || self.set_alarm(deadline, context);
         if is_due {
             self.alarm = None;
             self.handle_timeout();
@@ -140,6 +137,15 @@ impl Link {
             self.shrink();
         }
         is_due
+    }
+
+    /// Lets the alarm ring at a moment; true when that has come.
+    fn set_alarm(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(context).is_ready()
     }
 
     /// Gives back the memory of a past burst.
@@ -381,6 +387,17 @@ mod tests {
         let next = client.receive_pack().await;
         assert_eq!((next.sequence_number, next.head), (1, true));
         assert_eq!(next.sequence_id, first.sequence_id);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_within_a_millisecond_is_done_and_not_put_off() {
+        // Timers count whole milliseconds, and the clock of a test stands at one unless it is moved.
+        tokio::time::advance(Duration::from_micros(300)).await;
+        let relay = relay();
+        let mut client = relay.connect(1, 1).await;
+        let first = client.receive_pack().await;
+        let again = tokio::time::timeout(Duration::from_secs(3), client.receive_pack()).await;
+        assert_eq!(again.expect("it was not acked").message_id, first.message_id);
     }
 
     #[tokio::test(start_paused = true)]
