@@ -264,6 +264,8 @@ async fn a_checkpoint_before_a_close_in_one_pack_counts_before_it() {
         let reply = world.handle(party, &[checkpoint.clone(), close(contract, 2)], Via::Relay).await;
         assert_eq!(reply, ControlReply::default());
     }
+    let used = world.control.ledger.balance(id(10 + CONSUMER)).await.unwrap().used_bytes;
+    assert_eq!(used, 42, "a checkpoint behind the close would count nothing");
     let late = world.handle(CONSUMER, &[close(contract, 2), checkpoint], Via::Relay).await;
     assert_eq!(late.errors.len(), 2, "both come too late");
 }
