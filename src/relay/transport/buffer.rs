@@ -76,7 +76,8 @@ impl ReadBuffer {
         if self.room() >= MIN_ROOM_BYTES {
             return;
         }
-        let mut fresh = pool::take_shared(MIN_ROOM_BYTES);
+        // Room behind what is kept: with less, nothing would be read and nobody would wait.
+        let mut fresh = pool::take_shared(self.rest.len() + self.bytes.len() + MIN_ROOM_BYTES);
         // One of the two is empty.
         fresh.extend_from_slice(&self.rest);
         fresh.extend_from_slice(&self.bytes);
@@ -111,6 +112,25 @@ mod tests {
 
     fn poll(buffer: &mut ReadBuffer, io: &mut (impl AsyncRead + Unpin)) -> Poll<Result<(), EndReason>> {
         pin!(buffer.fill(io)).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_message_waits_for_the_rest_also_in_a_buffer_that_is_nearly_full() {
+        let lend = |_| {
+            let mut buffer = BytesMut::zeroed(pool::BUFFER_BYTES);
+            let message = buffer.split_to(pool::BUFFER_BYTES - MIN_ROOM_BYTES);
+            pool::give_shared(buffer);
+            message
+        };
+        let _on_their_way: Vec<BytesMut> = (0..2).map(lend).collect();
+        let (mut client, mut server) = tokio::io::duplex(1 << 20);
+        let mut buffer = ReadBuffer::default();
+        client.write_all(b"begin").await.unwrap();
+        assert_eq!(poll(&mut buffer, &mut server), Poll::Ready(Ok(())));
+        assert_eq!(poll(&mut buffer, &mut server), Poll::Pending);
+        client.write_all(b"ning").await.unwrap();
+        assert_eq!(poll(&mut buffer, &mut server), Poll::Ready(Ok(())));
+        assert_eq!(buffer.bytes, &b"beginning"[..]);
     }
 
     #[tokio::test]
