@@ -184,7 +184,8 @@ async fn keys_that_have_sealed_enough_are_changed() {
 #[tokio::test]
 async fn what_was_tampered_with_cut_off_or_never_sealed_ends_the_connection_and_the_client_is_told_why() {
     use AlertDescription::{BadRecordMac, DecodeError, RecordOverflow, UnexpectedMessage};
-    let changes: [(fn(&mut Vec<u8>), AlertDescription); 7] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(Change, AlertDescription); 7] = [
         (|record| *record.last_mut().unwrap() ^= 1, BadRecordMac),
         (|record| record[0] = 22, UnexpectedMessage),
         (|record| record[1] = 2, DecodeError),
