@@ -204,8 +204,8 @@ def main():
     options.files = hard - OTHER_FILES
     cells = options.cells.split(",")
     # Both ends of a pair, with room for logs and listeners: the load opens as many sockets as the relay.
-    if "scale" in cells and 2 * options.most_pairs + 200 > hard:
-        options.most_pairs = (hard - 200) // 2
+    if "scale" in cells and 2 * options.most_pairs > options.files:
+        options.most_pairs = options.files // 2
         print(f"only {options.most_pairs} pairs: the limit of open files is {hard}")
     binary, tools = build(options.warren)
     results = HERE / "results"
