@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 use warren::ids::{ClientId, InstanceId, NetworkId};
 use warren::relay::admission::Flows;
+use warren::relay::frames::{Frames, Walk};
 use warren::relay::outbox::{Bounds, Outbox};
 use warren::relay::ports::{ContractGate, Identity, Traffic};
 use warren::relay::registry::Registry;
@@ -19,6 +20,7 @@ use warren::relay::resident::Resident;
 use warren::relay::road::Road;
 use warren::telemetry::relay_metrics::RelayMetrics;
 use warren::time::Timestamp;
+use warren::wire::framer;
 use warren::wire::messages::{TransferFrame, TransferPath};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -79,6 +81,14 @@ fn frame(source: ClientId, destination: ClientId) -> Bytes {
     frame.encode_to_vec().into()
 }
 
+/// What one read brings: [`RUN`] frames in one piece.
+fn run(source: ClientId, destination: ClientId) -> Frames {
+    let frame = frame(source, destination);
+    let mut packed = BytesMut::new();
+    (0..RUN).for_each(|_| framer::encode(&frame, &mut packed));
+    Frames::packed(packed.freeze(), RUN as u32, (RUN * frame.len()) as u32)
+}
+
 /// A node with `clients` clients, one transport each.
 struct Node {
     registry: Arc<Registry>,
@@ -109,9 +119,7 @@ impl Node {
             .collect();
         let runs = others
             .iter()
-            .map(|other| {
-                (frame(source.client_id, self.residents[*other].client_id), Arc::clone(&self.outboxes[*other]))
-            })
+            .map(|other| (run(source.client_id, self.residents[*other].client_id), Arc::clone(&self.outboxes[*other])))
             .collect();
         Sender { road: Road::new(source, flows), runs, batch: VecDeque::new() }
     }
@@ -119,17 +127,19 @@ impl Node {
 
 struct Sender {
     road: Road,
-    runs: Vec<(Bytes, Arc<Outbox>)>,
-    batch: VecDeque<Bytes>,
+    runs: Vec<(Frames, Arc<Outbox>)>,
+    batch: VecDeque<Frames>,
 }
 
 impl Sender {
     /// Sends a run to each destination and empties their outboxes; the frames sent.
     fn turn(&mut self, metrics: &RelayMetrics) -> u64 {
-        for (frame, outbox) in &self.runs {
-            for _ in 0..RUN {
-                let _ = black_box(self.road.take(frame.clone(), NOW));
+        for (run, outbox) in &self.runs {
+            let mut walk = Walk::new(run.clone());
+            while walk.step() {
+                let _ = black_box(self.road.take(&mut walk, NOW));
             }
+            self.road.gather(&mut walk);
             self.road.finish(NOW, metrics);
             let _ = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut self.batch);
             self.batch.clear();

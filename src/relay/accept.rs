@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
 use hyper::http::Response;
 use hyper::http::request::Parts;
@@ -19,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::address_limit::AddressPermit;
 use super::connection::Attached;
 use super::drop_reason::EndReason;
+use super::frames::Frames;
 use super::handshake::{self, Credentials};
 use super::ports::Identity;
 use super::probe::{Prober, Wanted};
@@ -283,7 +283,7 @@ async fn prove<R: FrameReader, W: FrameWriter>(
             let (credentials, message) = handshake::read_first_message(reader, certificate.as_ref()).await?;
             let acceptance = if writer.has_lane() { handshake::accept_lane(&message) } else { None };
             opens_lane = acceptance.is_some();
-            echo.push_back(acceptance.unwrap_or(message));
+            echo.push_back(Frames::alone(acceptance.unwrap_or(message)));
             credentials
         }
     };
@@ -301,7 +301,7 @@ async fn prove<R: FrameReader, W: FrameWriter>(
     Ok((identity, credentials))
 }
 
-async fn write_echo<W: FrameWriter>(writer: &mut W, echo: &mut VecDeque<Bytes>) -> Result<(), EndReason> {
+async fn write_echo<W: FrameWriter>(writer: &mut W, echo: &mut VecDeque<Frames>) -> Result<(), EndReason> {
     if echo.is_empty() { Ok(()) } else { writer.write(echo).await }
 }
 

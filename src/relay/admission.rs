@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::deliver::{Delivered, Flow};
 use super::drop_reason::DropReason;
+use super::frames::Frames;
 use super::id_hash::IdHash;
 use super::ports::{ContractGate, Traffic};
 use super::registry::Registry;
@@ -94,7 +94,7 @@ impl Flows {
     pub fn forward(
         &mut self,
         destination: ClientId,
-        run: &mut Vec<Bytes>,
+        run: &mut Vec<Frames>,
         now: Timestamp,
     ) -> (Delivered, Option<DropReason>) {
         if let Some(flow) = self.flows.get_mut(&destination)
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn send(flows: &mut Flows, destination: u8, count: usize, now: Timestamp) -> (usize, Option<DropReason>) {
-        let mut run = vec![Bytes::from_static(b"a frame"); count];
+        let mut run = vec![Frames::alone("a frame".into()); count];
         let (delivered, refusal) = flows.forward(id(destination), &mut run, now);
         assert_eq!(delivered.frames + run.len(), count);
         assert_eq!(delivered.bytes, 7 * delivered.frames);

@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::Relay;
 use super::address_limit::AddressPermit;
 use super::drop_reason::EndReason;
+use super::frames::{Frames, Walk};
 use super::keepalive::IdleTimer;
 use super::meter::Meter;
 use super::outbox::{Outbox, Taken};
@@ -185,15 +186,23 @@ fn route_all<R: FrameReader>(
     let mut is_alive = false;
     // A probe begins between reads only.
     let is_echoing = pulse.prober.as_ref().is_some_and(|prober| prober.is_echoing());
-    while let Some(message) = reader.next()? {
+    while let Some(message) = reader.next(u32::MAX)? {
         match message {
-            Message::Data(frame) => {
+            Message::Frames(frames) => {
                 is_alive = true;
-                if frame.len() <= R::MAX_CONTROL_BYTES {
-                    pulse.handle_short(&frame, outbox);
-                } else if !is_echoing || !pulse.handle_long(&frame, outbox) {
-                    road.take(frame, now)?;
+                let mut walk = Walk::new(frames);
+                while walk.step() {
+                    if walk.message().len() <= R::MAX_CONTROL_BYTES {
+                        road.gather(&mut walk);
+                        pulse.handle_short(&walk.take(), outbox);
+                    } else if is_echoing && pulse.handle_long(walk.message(), outbox) {
+                        road.gather(&mut walk);
+                        drop(walk.take());
+                    } else {
+                        road.take(&mut walk, now)?;
+                    }
                 }
+                road.gather(&mut walk);
             }
             Message::Text => is_alive = true,
             Message::Ping(payload) => outbox.pong(payload),
@@ -262,7 +271,7 @@ struct WriteLoop<W> {
     /// Where it is noted how much was written.
     vitals: Arc<Vitals>,
     writer: W,
-    batch: VecDeque<Bytes>,
+    batch: VecDeque<Frames>,
     meter: Meter,
     idle: IdleTimer,
 }
@@ -278,8 +287,8 @@ impl<W: FrameWriter> WriteLoop<W> {
                 biased;
                 taken = poll_fn(|context| outbox.poll_take(context, batch)) => match taken {
                     Taken::Closed(reason) => break reason,
-                    Taken::Frames { bytes, pong } => {
-                        relay.metrics.frames_sent.inc_by(batch.len() as u64);
+                    Taken::Frames { count, bytes, pong } => {
+                        relay.metrics.frames_sent.inc_by(count as u64);
                         (bytes as u64, pong, false)
                     }
                 },
@@ -287,7 +296,7 @@ impl<W: FrameWriter> WriteLoop<W> {
                     if !is_silent {
                         continue;
                     }
-                    batch.push_back(Bytes::new());
+                    batch.push_back(Frames::alone(Bytes::new()));
                     (0, None, true)
                 }
             };
@@ -311,7 +320,7 @@ impl<W: FrameWriter> WriteLoop<W> {
 async fn write_all<W: FrameWriter>(
     writer: &mut W,
     pong: Option<Bytes>,
-    batch: &mut VecDeque<Bytes>,
+    batch: &mut VecDeque<Frames>,
     timer: &mut IdleTimer,
     limit: Duration,
 ) -> Result<(), EndReason> {

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::drop_reason::DropReason;
+use super::frames::Frames;
 use super::outbox::{Outbox, Refusal};
 use super::ports::Traffic;
 use super::registry::Registry;
@@ -22,6 +21,16 @@ pub struct Delivered {
     pub frames: usize,
     /// Their bytes.
     pub bytes: usize,
+}
+
+impl Delivered {
+    #[inline]
+    fn of(run: &[Frames]) -> Self {
+        run.iter().fold(Self::default(), |sum, piece| Self {
+            frames: sum.frames + piece.count(),
+            bytes: sum.bytes + piece.payload_bytes(),
+        })
+    }
 }
 
 /// The way from one connection to one destination.
@@ -56,16 +65,16 @@ impl Flow {
         &mut self,
         registry: &Registry,
         destination: ClientId,
-        run: &mut Vec<Bytes>,
+        run: &mut Vec<Frames>,
         now: Timestamp,
     ) -> (Delivered, Option<DropReason>) {
-        let size = |run: &[Bytes]| run.iter().map(Bytes::len).sum::<usize>();
-        let before = Delivered { frames: run.len(), bytes: size(run) };
+        let before = Delivered::of(run);
         let refusal = match self.outbox.push(run) {
             Ok(()) => None,
             Err(refusal) => self.deliver_elsewhere(registry, destination, run, refusal),
         };
-        let delivered = Delivered { frames: before.frames - run.len(), bytes: before.bytes - size(run) };
+        let left = Delivered::of(run);
+        let delivered = Delivered { frames: before.frames - left.frames, bytes: before.bytes - left.bytes };
         if delivered.frames > 0 {
             self.last_used = now;
             if let Some(traffic) = &self.traffic {
@@ -80,7 +89,7 @@ impl Flow {
         &mut self,
         registry: &Registry,
         destination: ClientId,
-        run: &mut Vec<Bytes>,
+        run: &mut Vec<Frames>,
         refusal: Refusal,
     ) -> Option<DropReason> {
         if !matches!(refusal, Refusal::Full | Refusal::Spent) {

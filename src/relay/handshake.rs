@@ -102,8 +102,9 @@ pub async fn read_first_message<R: FrameReader>(
     certificate: Option<&CertificateDer<'static>>,
 ) -> Result<(Credentials, Bytes), EndReason> {
     loop {
-        match reader.next()? {
-            Some(Message::Data(message)) => {
+        match reader.next(1)? {
+            Some(Message::Frames(frames)) => {
+                let message = frames.into_first();
                 let credentials = credentials_from_message(&message, certificate).ok_or(EndReason::NoAuth)?;
                 return Ok((credentials, message));
             }

@@ -48,6 +48,7 @@ pub mod control_link;
 pub mod control_queue;
 pub mod deliver;
 pub mod drop_reason;
+pub mod frames;
 pub mod handshake;
 pub mod id_hash;
 pub mod keepalive;

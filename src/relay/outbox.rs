@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use super::budget::{Budget, SPENT_BYTES};
 use super::drop_reason::EndReason;
+use super::frames::Frames;
 
 /// Room beyond the bounds for the control id's own frames, so that a flood of relayed frames cannot starve them.
 const CONTROL_RESERVE_FRAMES: usize = 64;
@@ -55,7 +56,9 @@ pub enum Refusal {
 pub enum Taken {
     /// The batch holds frames, or a pong is due.
     Frames {
-        /// Bytes of the frames; none for what was sent ahead of held frames.
+        /// How many.
+        count: usize,
+        /// Their bytes; none for what was sent ahead of held frames.
         bytes: usize,
         /// Payload of the newest ping not yet answered.
         pong: Option<Bytes>,
@@ -74,14 +77,15 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Frames>,
+    waiting_frames: usize,
     waiting_bytes: usize,
     in_flight_frames: usize,
     in_flight_bytes: usize,
     pong: Option<Bytes>,
     /// Frames wait until they are released; `ahead` is sent meanwhile.
     is_held: bool,
-    ahead: VecDeque<Bytes>,
+    ahead: VecDeque<Frames>,
     is_superseded: bool,
     closed: Option<EndReason>,
     waker: Option<Waker>,
@@ -89,13 +93,14 @@ struct State {
 
 impl State {
     fn has_room(&self, bounds: Bounds, length: usize) -> bool {
-        self.waiting.len() + self.in_flight_frames < bounds.frames
+        self.waiting_frames + self.in_flight_frames < bounds.frames
             && self.waiting_bytes + self.in_flight_bytes + length <= bounds.bytes
     }
 
-    fn add(&mut self, frame: Bytes) {
-        self.waiting_bytes += frame.len();
-        self.waiting.push_back(frame);
+    fn add(&mut self, frames: Frames) {
+        self.waiting_frames += frames.count();
+        self.waiting_bytes += frames.payload_bytes();
+        self.waiting.push_back(frames);
     }
 }
 
@@ -112,16 +117,16 @@ impl Outbox {
 
     /// Takes frames off the front of `run` while they fit; what is refused stays in `run`.
     #[inline]
-    pub fn push(&self, run: &mut Vec<Bytes>) -> Result<(), Refusal> {
+    pub fn push(&self, run: &mut Vec<Frames>) -> Result<(), Refusal> {
         self.push_to(run, false)
     }
 
     /// As [`Outbox::push`], also into a superseded outbox: for what the newest transport has no room for.
-    pub fn spill(&self, run: &mut Vec<Bytes>) -> Result<(), Refusal> {
+    pub fn spill(&self, run: &mut Vec<Frames>) -> Result<(), Refusal> {
         self.push_to(run, true)
     }
 
-    fn push_to(&self, run: &mut Vec<Bytes>, even_superseded: bool) -> Result<(), Refusal> {
+    fn push_to(&self, run: &mut Vec<Frames>, even_superseded: bool) -> Result<(), Refusal> {
         let mut state = self.state.lock();
         if state.closed.is_some() {
             return Err(Refusal::Closed);
@@ -132,21 +137,22 @@ impl Outbox {
         let is_spent = self.budget.is_spent();
         let limit = if is_spent { self.bounds.bytes.min(SPENT_BYTES) } else { self.bounds.bytes };
         let before = state.waiting_bytes;
-        let mut bytes = before + state.in_flight_bytes;
-        let room = self.bounds.frames.saturating_sub(state.waiting.len() + state.in_flight_frames);
-        let fitting = run
-            .iter()
-            .take(room)
-            .take_while(|frame| {
-                bytes += frame.len();
-                bytes <= limit
-            })
-            .count();
-        let is_lagging = state.waiting.len() >= LAG_FRAMES;
-        for frame in run.drain(..fitting) {
-            state.add(if is_lagging { Bytes::copy_from_slice(&frame) } else { frame });
+        let mut bytes = limit.saturating_sub(before + state.in_flight_bytes);
+        let mut frames = self.bounds.frames.saturating_sub(state.waiting_frames + state.in_flight_frames);
+        let has_room = |piece: &&Frames| {
+            let has_room = piece.count() <= frames && piece.payload_bytes() <= bytes;
+            frames -= if has_room { piece.count() } else { 0 };
+            bytes -= if has_room { piece.payload_bytes() } else { 0 };
+            has_room
+        };
+        let whole = run.iter().take_while(has_room).count();
+        let part = run.get_mut(whole).and_then(|piece| piece.split_fitting(frames, bytes));
+        let has_any = whole > 0 || part.is_some();
+        let is_lagging = state.waiting_frames >= LAG_FRAMES;
+        for piece in run.drain(..whole).chain(part) {
+            state.add(if is_lagging { piece.copied() } else { piece });
         }
-        let waker = if fitting > 0 { state.waker.take() } else { None };
+        let waker = if has_any { state.waker.take() } else { None };
         self.budget.spend(state.waiting_bytes - before);
         drop(state);
         if let Some(waker) = waker {
@@ -174,7 +180,7 @@ impl Outbox {
             return Err(Refusal::Full);
         }
         self.budget.spend(frame.len());
-        state.add(frame);
+        state.add(Frames::alone(frame));
         wake(state);
         Ok(())
     }
@@ -198,7 +204,7 @@ impl Outbox {
     pub fn push_ahead(&self, message: Bytes) {
         let mut state = self.state.lock();
         if state.is_held && state.closed.is_none() {
-            state.ahead.push_back(message);
+            state.ahead.push_back(Frames::alone(message));
             wake(state);
         }
     }
@@ -227,6 +233,7 @@ impl Outbox {
         if state.closed.is_none() {
             state.closed = Some(reason);
             state.waiting = VecDeque::new();
+            state.waiting_frames = 0;
             self.budget.give_back(std::mem::take(&mut state.waiting_bytes));
         }
         wake(state);
@@ -249,7 +256,7 @@ impl Outbox {
     /// Frames waiting or being written.
     pub fn len(&self) -> usize {
         let state = self.state.lock();
-        state.waiting.len() + state.in_flight_frames
+        state.waiting_frames + state.in_flight_frames
     }
 
     /// Whether nothing waits or is being written.
@@ -258,7 +265,7 @@ impl Outbox {
     }
 
     /// Swaps everything that waits into `batch`, which must be empty; what it held before counts as written.
-    pub fn poll_take(&self, context: &mut Context<'_>, batch: &mut VecDeque<Bytes>) -> Poll<Taken> {
+    pub fn poll_take(&self, context: &mut Context<'_>, batch: &mut VecDeque<Frames>) -> Poll<Taken> {
         debug_assert!(batch.is_empty(), "the batch before was not written");
         let mut state = self.state.lock();
         state.in_flight_frames = 0;
@@ -277,12 +284,13 @@ impl Outbox {
         }
         if state.is_held {
             std::mem::swap(&mut state.ahead, batch);
+            state.in_flight_frames = batch.len();
         } else {
             std::mem::swap(&mut state.waiting, batch);
+            state.in_flight_frames = std::mem::take(&mut state.waiting_frames);
             state.in_flight_bytes = std::mem::take(&mut state.waiting_bytes);
         }
-        state.in_flight_frames = batch.len();
-        Poll::Ready(Taken::Frames { bytes: state.in_flight_bytes, pong })
+        Poll::Ready(Taken::Frames { count: state.in_flight_frames, bytes: state.in_flight_bytes, pong })
     }
 
     /// Gives back the memory of a past burst.
@@ -313,7 +321,10 @@ fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bytes::BytesMut;
+
     use super::*;
+    use crate::wire::framer;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -324,11 +335,22 @@ mod tests {
         }
     }
 
-    fn frames(count: usize, length: usize) -> Vec<Bytes> {
-        (0..count).map(|at| Bytes::from(vec![at as u8; length])).collect()
+    fn frames(count: usize, length: usize) -> Vec<Frames> {
+        (0..count).map(|at| Frames::alone(vec![at as u8; length].into())).collect()
     }
 
-    fn take(outbox: &Outbox) -> Poll<(Taken, Vec<Bytes>)> {
+    /// The same in one piece.
+    fn together(count: usize, length: usize) -> Vec<Frames> {
+        let mut packed = BytesMut::new();
+        (0..count).for_each(|at| framer::encode(&vec![at as u8; length], &mut packed));
+        vec![Frames::packed(packed.freeze(), count as u32, (count * length) as u32)]
+    }
+
+    fn messages(run: &[Frames]) -> Vec<Vec<u8>> {
+        run.iter().flat_map(|frames| frames.iter().map(<[u8]>::to_vec)).collect()
+    }
+
+    fn take(outbox: &Outbox) -> Poll<(Taken, Vec<Frames>)> {
         let mut batch = VecDeque::new();
         let mut context = Context::from_waker(Waker::noop());
         outbox.poll_take(&mut context, &mut batch).map(|taken| (taken, batch.into()))
@@ -340,21 +362,29 @@ mod tests {
         let mut run = frames(3, 5);
         assert_eq!(outbox.push(&mut run), Ok(()));
         assert!(run.is_empty());
-        assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { bytes: 15, pong: None }, frames(3, 5))));
+        assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { count: 3, bytes: 15, pong: None }, frames(3, 5))));
         assert_eq!(take(&outbox), Poll::Pending);
     }
 
     #[test]
     fn the_newest_frames_are_refused_at_either_bound() {
-        let outbox = Outbox::new(Bounds { frames: 4, bytes: 100 });
-        let mut run = frames(6, 5);
-        assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
-        assert_eq!(run, frames(6, 5)[4..]);
+        for make in [frames, together] {
+            let outbox = Outbox::new(Bounds { frames: 4, bytes: 100 });
+            let mut run = make(6, 5);
+            assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
+            assert_eq!(messages(&run), messages(&frames(6, 5)[4..]));
+            assert_eq!(outbox.len(), 4);
+            assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
+            assert_eq!(messages(&run).len(), 2, "a full one takes nothing");
 
-        let outbox = Outbox::new(Bounds { frames: 100, bytes: 12 });
-        let mut run = frames(3, 5);
-        assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
-        assert_eq!(run.len(), 1);
+            let outbox = Outbox::new(Bounds { frames: 100, bytes: 12 });
+            let mut run = make(3, 5);
+            assert_eq!(outbox.push(&mut run), Err(Refusal::Full));
+            assert_eq!(messages(&run), messages(&frames(3, 5)[2..]));
+            let Poll::Ready((taken, batch)) = take(&outbox) else { panic!("two wait") };
+            assert_eq!(taken, Taken::Frames { count: 2, bytes: 10, pong: None });
+            assert_eq!(messages(&batch), messages(&frames(2, 5)));
+        }
     }
 
     #[test]
@@ -366,7 +396,8 @@ mod tests {
         }
         let Poll::Ready((_, taken)) = take(&outbox) else { panic!("nothing waits") };
         assert_eq!(taken, sent);
-        let shared = taken.iter().zip(&sent).filter(|(taken, sent)| taken.as_ptr() == sent.as_ptr()).count();
+        let address = |frames: &Frames| frames.first().map(<[u8]>::as_ptr);
+        let shared = taken.iter().zip(&sent).filter(|(taken, sent)| address(taken) == address(sent)).count();
         assert_eq!(shared, LAG_FRAMES);
     }
 
@@ -443,7 +474,7 @@ mod tests {
         outbox.pong(Bytes::from_static(b"x"));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         let taken = outbox.poll_take(&mut Context::from_waker(&waker), &mut batch);
-        assert_eq!(taken, Poll::Ready(Taken::Frames { bytes: 4, pong: Some(Bytes::from_static(b"x")) }));
+        assert_eq!(taken, Poll::Ready(Taken::Frames { count: 4, bytes: 4, pong: Some(Bytes::from_static(b"x")) }));
         assert_eq!(batch.len(), 4);
     }
 }

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::admission::Admitted;
 use super::control_queue::ControlQueue;
 use super::drop_reason::EndReason;
+use super::frames::Frames;
 use super::outbox::{Outbox, Refusal};
 use crate::ids::{ClientId, InstanceId, NetworkId};
 
@@ -107,7 +108,7 @@ impl Resident {
     }
 
     /// Pushes what the newest transport refused to the older ones, newest first; what is left fits nowhere.
-    pub fn spill(&self, run: &mut Vec<Bytes>) {
+    pub fn spill(&self, run: &mut Vec<Frames>) {
         let transports = self.transports.lock();
         for outbox in transports.open.iter().rev() {
             if outbox.spill(run).is_ok() {
@@ -170,8 +171,8 @@ mod tests {
         Arc::new(Outbox::new(Bounds { frames, bytes: 1 << 20 }))
     }
 
-    fn run(count: usize) -> Vec<Bytes> {
-        vec![Bytes::from_static(b"frame"); count]
+    fn run(count: usize) -> Vec<Frames> {
+        vec![Frames::alone(Bytes::from_static(b"frame")); count]
     }
 
     #[test]

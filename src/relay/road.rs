@@ -1,16 +1,17 @@
 //! The road of a frame from the moment it is read to the receiver's outbox. Nothing on it decodes, copies, allocates,
 //! awaits or looks up a metric; `benches/relay_path` and `tests/allocation` hold that.
 //!
-//! Neighbouring frames for one destination travel as a *run*, which costs one look-up and one push.
+//! Neighbouring frames for one destination travel as a *run*, which costs one look-up and one push; those of one read are
+//! one piece of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::admission::Flows;
 use super::drop_reason::{DropReason, EndReason};
+use super::frames::{Frames, Walk};
 use super::resident::Resident;
 use super::route::{Route, route};
 use super::tally::Tally;
@@ -19,8 +20,6 @@ use crate::telemetry::relay_metrics::RelayMetrics;
 use crate::time::Timestamp;
 use crate::wire::path::peek_path;
 
-/// Frames of one run at most.
-const MAX_RUN: usize = 64;
 /// Frames in another client's name, within [`ABUSE_WINDOW`], that end a connection. Clients in a mixed state send a
 /// few, so it is far above that.
 const ABUSE_FRAMES: u32 = 1000;
@@ -31,7 +30,7 @@ const ABUSE_WINDOW: Duration = Duration::from_secs(60);
 pub struct Road {
     source: Arc<Resident>,
     flows: Flows,
-    run: Vec<Bytes>,
+    run: Vec<Frames>,
     run_destination: ClientId,
     tally: Tally,
     spoofed: u32,
@@ -52,29 +51,33 @@ impl Road {
         }
     }
 
-    /// Routes one frame; an error ends the connection. The frame may wait for its neighbours until
-    /// [`Road::finish`].
+    /// Routes the walk's current frame; an error ends the connection. One for another client stays in the walk until its
+    /// neighbours are known: see [`Road::gather`].
     #[inline]
-    pub fn take(&mut self, frame: Bytes, now: Timestamp) -> Result<(), EndReason> {
+    pub fn take(&mut self, walk: &mut Walk, now: Timestamp) -> Result<(), EndReason> {
+        let frame = walk.message();
         self.tally.received(frame.len());
-        let way = match peek_path(&frame) {
+        let way = match peek_path(frame) {
             Ok(path) => route(&path, self.source.client_id),
             Err(error) => Route::Drop(error.into()),
         };
         match way {
             Route::Client(destination) => {
-                if destination != self.run_destination || self.run.len() >= MAX_RUN {
+                if destination != self.run_destination {
+                    self.gather(walk);
                     self.send_run(now);
                     self.run_destination = destination;
                 }
-                self.run.push(frame);
             }
             Route::Control => {
-                if !self.source.control.push_frame(frame) {
+                self.gather(walk);
+                if !self.source.control.push_frame(walk.take()) {
                     self.tally.dropped(DropReason::ControlQueueFull, 1);
                 }
             }
             Route::Drop(reason) => {
+                self.gather(walk);
+                drop(walk.take());
                 self.tally.dropped(reason, 1);
                 if reason == DropReason::Spoofed {
                     return self.count_spoofed();
@@ -82,6 +85,13 @@ impl Road {
             }
         }
         Ok(())
+    }
+
+    /// Adds the frames that the walk has kept to the run: at its end, and before a message is taken out of it. They may
+    /// wait for their neighbours of the next walk until [`Road::finish`].
+    #[inline]
+    pub fn gather(&mut self, walk: &mut Walk) {
+        self.run.extend(walk.cut());
     }
 
     /// Sends the frames that still wait, and reports what was counted; says how many bytes that was. After every read.
@@ -105,7 +115,7 @@ impl Road {
         let (delivered, refusal) = self.flows.forward(self.run_destination, &mut self.run, now);
         self.tally.relayed(delivered);
         if let Some(reason) = refusal {
-            self.tally.dropped(reason, self.run.len());
+            self.tally.dropped(reason, self.run.iter().map(Frames::count).sum());
             self.run.clear();
         }
     }

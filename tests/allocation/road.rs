@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use warren::ids::{ClientId, InstanceId, NetworkId};
 use warren::relay::admission::Flows;
+use warren::relay::frames::{Frames, Walk};
 use warren::relay::outbox::{Bounds, Outbox};
 use warren::relay::ports::Identity;
 use warren::relay::registry::Registry;
@@ -87,14 +87,18 @@ fn a_warm_road_allocates_nothing_from_read_to_write() {
     let bytes: Vec<u8> = (1..=RECEIVERS).flat_map(|receiver| masked(&frame(receiver)).repeat(RUN)).collect();
     let mut reader = WebSocketReader::new(Endless { bytes, at: 0 }, &[]);
     let mut writers: Vec<_> =
-        receivers.iter().map(|_| (WebSocketWriter::new(tokio::io::sink()), VecDeque::<Bytes>::new())).collect();
+        receivers.iter().map(|_| (WebSocketWriter::new(tokio::io::sink()), VecDeque::<Frames>::new())).collect();
     let mut frames = 0u64;
     let mut turn = || {
         now_or_never(reader.fill()).expect("an endless stream");
-        while let Some(message) = reader.next().expect("good messages") {
-            let Message::Data(frame) = message else { panic!("binary messages only") };
-            frames += 1;
-            road.take(frame, NOW).expect("honest frames");
+        while let Some(message) = reader.next(u32::MAX).expect("good messages") {
+            let Message::Frames(read) = message else { panic!("binary messages only") };
+            let mut walk = Walk::new(read);
+            while walk.step() {
+                frames += 1;
+                road.take(&mut walk, NOW).expect("honest frames");
+            }
+            road.gather(&mut walk);
         }
         road.finish(NOW, &metrics);
         for ((_, outbox), (writer, batch)) in receivers.iter().zip(&mut writers) {
@@ -125,9 +129,10 @@ fn a_warm_reader_of_quic_allocates_nothing_of_its_own() {
     let mut frames = 0u64;
     let mut turn = || {
         now_or_never(reader.fill()).expect("an endless stream");
-        while let Some(message) = reader.next().expect("good messages") {
-            assert!(matches!(message, Message::Data(frame) if frame.len() == FRAME_BYTES));
-            frames += 1;
+        while let Some(message) = reader.next(u32::MAX).expect("good messages") {
+            let Message::Frames(read) = message else { panic!("binary messages only") };
+            assert!(read.iter().all(|frame| frame.len() == FRAME_BYTES));
+            frames += read.count() as u64;
         }
     };
     (0..100).for_each(|_| turn());

@@ -9,6 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::time::timeout;
 
 use super::*;
+use crate::relay::frames::Frames;
 use crate::relay::transport::quic::{QuicReader, write_batch};
 use crate::relay::transport::{FrameReader, Message};
 use crate::wire::framer;
@@ -106,8 +107,8 @@ impl Pair {
 
 async fn next(reader: &mut QuicReader<quinn::RecvStream>) -> Bytes {
     loop {
-        match reader.next().unwrap() {
-            Some(Message::Data(message)) => return message,
+        match reader.next(1).unwrap() {
+            Some(Message::Frames(frames)) => return frames.into_first(),
             Some(other) => panic!("{other:?}"),
             None => timeout(PATIENCE, reader.fill()).await.expect("something comes").unwrap(),
         }
@@ -146,8 +147,8 @@ async fn waiting_may_be_broken_off_and_loses_nothing_of_either_lane() {
         // Polled once and dropped.
         let _ = pin!(reader.fill()).poll(&mut Context::from_waker(Waker::noop()));
         tokio::task::yield_now().await;
-        while let Some(Message::Data(message)) = reader.next().unwrap() {
-            messages.push(u32::from_be_bytes(*message.first_chunk().unwrap()));
+        while let Some(Message::Frames(frames)) = reader.next(1).unwrap() {
+            messages.push(u32::from_be_bytes(*frames.into_first().first_chunk().unwrap()));
         }
     }
     while messages.len() < expected.len() {
@@ -178,9 +179,9 @@ async fn a_flood_is_read_a_part_at_a_time_and_noise_is_counted() {
         timeout(PATIENCE, reader.fill()).await.expect("a fill ends, also one of noise").unwrap();
         let mut of_one_fill = 0;
         let mut is_last = false;
-        while let Some(Message::Data(message)) = reader.next().unwrap() {
+        while let Some(Message::Frames(frames)) = reader.next(1).unwrap() {
             of_one_fill += 1;
-            is_last = message == "last";
+            is_last = frames.into_first() == "last";
         }
         assert!(of_one_fill <= MAX_READ);
         taken += of_one_fill;
@@ -221,7 +222,7 @@ async fn a_closed_lane_is_not_read() {
     pair.client_stream.write_all(&framed).await.unwrap();
     assert!(!reader.notices_absence());
     assert_eq!((next(&mut reader).await, next(&mut reader).await), (Bytes::new(), "stream".into()));
-    assert_eq!(reader.next(), Ok(None));
+    assert_eq!(reader.next(1), Ok(None));
     assert_eq!(pair.metrics.datagrams_received.get(), 0);
     reader.open_lane();
     assert!(reader.notices_absence());
@@ -234,7 +235,8 @@ async fn what_fits_takes_the_lane_and_the_rest_the_stream() {
     let mut lane = pair.writer();
     let largest = MAX_SENT_BYTES.min(pair.server.max_datagram_size().unwrap() - HEADER_BYTES);
     let lengths = [0, 1, largest, largest + 1, 4096];
-    let mut batch: VecDeque<Bytes> = lengths.iter().map(|length| vec![*length as u8; *length].into()).collect();
+    let mut batch: VecDeque<Frames> =
+        lengths.iter().map(|length| Frames::alone(vec![*length as u8; *length].into())).collect();
     let mut rest = BytesMut::from(&write_batch(&mut batch, Some(lane.burst()))[..]);
     assert!(batch.is_empty());
     for length in [0, largest + 1, 4096] {
@@ -261,11 +263,13 @@ async fn a_client_that_takes_less_gets_less() {
 
 #[tokio::test]
 async fn a_burst_is_bounded_and_a_full_lane_drops_nothing() {
-    let numbered = || -> VecDeque<Bytes> { (0..100u8).map(|number| vec![number; 100].into()).collect() };
+    let mut framed = BytesMut::new();
+    (0..100u8).for_each(|number| framer::encode(&[number; 100], &mut framed));
+    let numbered = Frames::packed(framed.freeze(), 100, 10_000);
     // Room for all, and for ten.
     for (buffer, expected) in [(1 << 20, MAX_BURST), (10 * (HEADER_BYTES + 100 + OVERHEAD_BYTES) + 40, 10)] {
         let pair = Pair::new(buffer).await;
-        let mut batch = numbered();
+        let mut batch = VecDeque::from([numbered.clone()]);
         let mut rest = BytesMut::from(&write_batch(&mut batch, Some(pair.writer().burst()))[..]);
         let mut envelopes = EnvelopeReader::default();
         for number in 0..100u8 {

@@ -10,6 +10,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::drop_reason::EndReason;
+use super::frames::Frames;
 
 pub mod buffer;
 pub mod lane;
@@ -29,11 +30,11 @@ pub enum Kind {
     Quic,
 }
 
-/// One message from a client.
+/// What came from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A binary message, sharing the memory it was read into. Empty: a keepalive.
-    Data(Bytes),
+    /// Binary messages, sharing the memory they were read into. An empty one is a keepalive.
+    Frames(Frames),
     /// A text message, which means nothing here.
     Text,
     /// A ping of the WebSocket layer, to be answered with the same bytes.
@@ -45,8 +46,8 @@ pub trait FrameReader: Send + 'static {
     /// Messages up to this length are transport control, not frames.
     const MAX_CONTROL_BYTES: usize;
 
-    /// The next complete message among the bytes already read.
-    fn next(&mut self) -> Result<Option<Message>, EndReason>;
+    /// The next complete messages among the bytes already read, `at_most` so many.
+    fn next(&mut self, at_most: u32) -> Result<Option<Message>, EndReason>;
 
     /// Waits for more bytes, which need not complete a message. May be dropped at any time without losing any.
     fn fill(&mut self) -> impl Future<Output = Result<(), EndReason>> + Send;
@@ -66,7 +67,7 @@ pub trait FrameReader: Send + 'static {
 /// The writing half of a transport.
 pub trait FrameWriter: Send + 'static {
     /// Writes messages off the front of `batch`, up to [`MAX_WRITE_BYTES`] of them, and flushes once.
-    fn write(&mut self, batch: &mut VecDeque<Bytes>) -> impl Future<Output = Result<(), EndReason>> + Send;
+    fn write(&mut self, batch: &mut VecDeque<Frames>) -> impl Future<Output = Result<(), EndReason>> + Send;
 
     /// Answers a ping.
     fn write_pong(&mut self, payload: Bytes) -> impl Future<Output = Result<(), EndReason>> + Send;

@@ -15,6 +15,7 @@ use super::buffer::ReadBuffer;
 use super::lane::{Burst, ReadLane, WriteLane};
 use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message};
 use crate::relay::drop_reason::EndReason;
+use crate::relay::frames::Frames;
 use crate::wire::framer;
 
 /// Reads messages.
@@ -43,14 +44,16 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for QuicReader<R> {
     const MAX_CONTROL_BYTES: usize = 0;
 
     #[inline]
-    fn next(&mut self) -> Result<Option<Message>, EndReason> {
+    fn next(&mut self, at_most: u32) -> Result<Option<Message>, EndReason> {
         if let Some(message) = self.lane().and_then(ReadLane::pop) {
-            return Ok(Some(Message::Data(message)));
+            return Ok(Some(Message::Frames(Frames::alone(message))));
         }
-        match framer::decode(&mut self.buffer.bytes) {
-            Ok(message) => Ok(message.map(Message::Data)),
-            Err(framer::TooLarge(_)) => Err(EndReason::Oversize),
+        let found = framer::scan(&mut self.buffer.bytes, at_most).map_err(|framer::TooLarge(_)| EndReason::Oversize)?;
+        if found.count == 0 {
+            return Ok(None);
         }
+        let bytes = self.buffer.bytes.split_to(found.bytes).freeze();
+        Ok(Some(Message::Frames(Frames::packed(bytes, found.count, found.payload_bytes))))
     }
 
     async fn fill(&mut self) -> Result<(), EndReason> {
@@ -100,31 +103,44 @@ impl QuicWriter {
     }
 }
 
-/// Takes messages off the front of `batch`, up to [`MAX_WRITE_BYTES`]. Those that the burst does not send are framed for
-/// the stream as one piece of memory: quinn keeps it until acknowledged and searches its pieces one by one when it
-/// fills a packet.
-pub(super) fn write_batch(batch: &mut VecDeque<Bytes>, mut burst: Option<Burst<'_>>) -> Bytes {
-    let is_small = |message: &Bytes| burst.as_ref().is_some_and(|burst| burst.fits(message.len()));
-    let large = batch.iter().filter(|message| !is_small(message));
-    let bytes: usize = large.map(|message| framer::HEADER_BYTES + message.len()).sum();
-    let mut out = BytesMut::with_capacity(bytes.min(MAX_WRITE_BYTES));
-    let mut written = 0;
-    while let Some(message) = batch.front() {
-        let bytes = framer::HEADER_BYTES + message.len();
-        if written > 0 && written + bytes > MAX_WRITE_BYTES {
-            break;
+/// Takes messages off the front of `batch`, up to [`MAX_WRITE_BYTES`] or one piece of it. Those that the burst does not
+/// send are framed for the stream as one piece of memory: quinn keeps it until acknowledged and searches its pieces one
+/// by one when it fills a packet.
+pub(super) fn write_batch(batch: &mut VecDeque<Frames>, mut burst: Option<Burst<'_>>) -> Bytes {
+    let mut bytes = 0;
+    let fits = |frames: &&Frames| {
+        bytes += framed_bytes(frames);
+        bytes <= MAX_WRITE_BYTES
+    };
+    let pieces = batch.iter().take_while(fits).count().max(1).min(batch.len());
+    let on_stream = |frames: &Frames| match &burst {
+        None => framed_bytes(frames),
+        Some(burst) => {
+            let large = frames.iter().filter(|message| !burst.fits(message.len()));
+            large.map(|message| framer::HEADER_BYTES + message.len()).sum()
         }
-        written += bytes;
-        if !burst.as_mut().is_some_and(|burst| burst.send(message)) {
-            framer::encode(message, &mut out);
+    };
+    let mut out = BytesMut::with_capacity(batch.iter().take(pieces).map(on_stream).sum());
+    for frames in batch.drain(..pieces) {
+        match (&mut burst, frames.as_packed()) {
+            (None, Some(packed)) => out.extend_from_slice(packed),
+            (None, None) => frames.iter().for_each(|message| framer::encode(message, &mut out)),
+            (Some(burst), _) => frames.iter().for_each(|message| {
+                if !burst.send(message) {
+                    framer::encode(message, &mut out);
+                }
+            }),
         }
-        batch.pop_front();
     }
     out.freeze()
 }
 
+fn framed_bytes(frames: &Frames) -> usize {
+    framer::HEADER_BYTES * frames.count() + frames.payload_bytes()
+}
+
 impl FrameWriter for QuicWriter {
-    async fn write(&mut self, batch: &mut VecDeque<Bytes>) -> Result<(), EndReason> {
+    async fn write(&mut self, batch: &mut VecDeque<Frames>) -> Result<(), EndReason> {
         let burst = self.lane.as_mut().filter(|_| self.is_lane_open).map(WriteLane::burst);
         let rest = write_batch(batch, burst);
         if rest.is_empty() {
@@ -155,25 +171,35 @@ impl FrameWriter for QuicWriter {
 mod tests {
     use super::*;
 
+    fn alone(message: impl Into<Bytes>) -> Frames {
+        Frames::alone(message.into())
+    }
+
     #[test]
     fn a_batch_is_framed_as_one_piece_of_bounded_size() {
-        let mut batch: VecDeque<Bytes> = [Bytes::new(), Bytes::from_static(b"ab")].into();
-        assert_eq!(&write_batch(&mut batch, None)[..], [0, 0, 0, 0, 0, 2, 0, 0, b'a', b'b']);
-        let mut batch: VecDeque<Bytes> = (0..20).map(|_| vec![1; 4096].into()).collect();
+        let packed = Frames::packed(Bytes::from_static(&[0, 0, 0, 0, 0, 1, 0, 0, b'c']), 2, 1);
+        let padded = Frames::padded(Bytes::from_static(&[0, 1, 0, 2, 9, 9, b'd']), 1, 1);
+        let mut batch = [alone(""), alone("ab"), packed, padded].into();
+        let framed = [0, 0, 0, 0, 0, 2, 0, 0, b'a', b'b', 0, 0, 0, 0, 0, 1, 0, 0, b'c', 0, 1, 0, 0, b'd'];
+        assert_eq!(write_batch(&mut batch, None)[..], framed);
+        let mut batch: VecDeque<Frames> = (0..20).map(|_| alone(vec![1; 4096])).collect();
         assert_eq!(write_batch(&mut batch, None).len(), 15 * 4100);
         assert_eq!(batch.len(), 5);
+        assert!(write_batch(&mut VecDeque::new(), None).is_empty());
     }
 
     #[tokio::test]
     async fn messages_are_read_until_one_is_too_large() {
         let mut stream = BytesMut::new();
-        framer::encode(b"", &mut stream);
-        framer::encode(b"frame", &mut stream);
+        for message in [&b""[..], b"frame", b"another"] {
+            framer::encode(message, &mut stream);
+        }
         stream.extend_from_slice(&[0x10, 0x01, 0, 0]);
         let mut reader = QuicReader::new(std::io::Cursor::new(stream), None);
         reader.fill().await.unwrap();
-        assert_eq!(reader.next(), Ok(Some(Message::Data(Bytes::new()))));
-        assert_eq!(reader.next(), Ok(Some(Message::Data(Bytes::from_static(b"frame")))));
-        assert_eq!(reader.next(), Err(EndReason::Oversize));
+        assert_eq!(reader.next(1), Ok(Some(Message::Frames(alone("")))));
+        let Some(Message::Frames(frames)) = reader.next(u32::MAX).unwrap() else { panic!("two are left") };
+        assert!(frames.iter().eq([&b"frame"[..], b"another"]));
+        assert_eq!(reader.next(u32::MAX), Err(EndReason::Oversize));
     }
 }

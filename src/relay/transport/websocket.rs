@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::buffer::ReadBuffer;
 use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message, pool};
 use crate::relay::drop_reason::EndReason;
+use crate::relay::frames::{self, Frames};
+use crate::wire::framer::HEADER_BYTES;
 use crate::wire::{MAX_FRAME_BYTES, MAX_TRANSPORT_CONTROL_BYTES};
 
 const FIN: u8 = 0x80;
@@ -66,7 +68,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> WebSocketReader<R> {
         let whole = self.fragments.take();
         Ok(whole.map(|whole| match whole.is_text {
             true => Message::Text,
-            false => Message::Data(whole.payload.freeze()),
+            false => Message::Frames(Frames::alone(whole.payload.freeze())),
         }))
     }
 }
@@ -75,14 +77,16 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for WebSocketReader<R> {
     const MAX_CONTROL_BYTES: usize = MAX_TRANSPORT_CONTROL_BYTES;
 
     #[inline]
-    fn next(&mut self) -> Result<Option<Message>, EndReason> {
+    fn next(&mut self, at_most: u32) -> Result<Option<Message>, EndReason> {
         loop {
+            if self.fragments.is_none()
+                && let Some(frames) = split_binary(&mut self.buffer.bytes, at_most)?
+            {
+                return Ok(Some(Message::Frames(frames)));
+            }
             let Some((first, mut payload)) = split_frame(&mut self.buffer.bytes)? else {
                 return Ok(None);
             };
-            if first == FIN | BINARY && self.fragments.is_none() {
-                return Ok(Some(Message::Data(payload.freeze())));
-            }
             match first & 0x0f {
                 CONTINUATION | TEXT | BINARY => {
                     if let Some(message) = self.fragment(first, std::mem::take(&mut payload))? {
@@ -106,10 +110,19 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for WebSocketReader<R> {
     }
 }
 
-/// Splits the next complete frame off `buffer`: its first byte, and its payload unmasked in place.
+/// What stands in front of a client's payload.
+struct Header {
+    first: u8,
+    mask: [u8; 4],
+    /// Its own bytes, the mask among them.
+    bytes: usize,
+    payload_bytes: usize,
+}
+
+/// The header of the frame at the front of `buffer`, when the whole frame is there.
 #[inline]
-fn split_frame(buffer: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, EndReason> {
-    let &[first, second, ..] = &buffer[..] else {
+fn header(buffer: &[u8]) -> Result<Option<Header>, EndReason> {
+    let &[first, second, ..] = buffer else {
         return Ok(None);
     };
     let is_control = first & 0x08 != 0;
@@ -117,7 +130,7 @@ fn split_frame(buffer: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, EndReaso
     if second & MASKED == 0 || first & RESERVED != 0 || (is_control && first & FIN == 0) {
         return Err(EndReason::Protocol);
     }
-    let (length, length_end) = match second & !MASKED {
+    let (payload_bytes, length_end) = match second & !MASKED {
         126 => match buffer[2..].first_chunk() {
             Some(length) => (usize::from(u16::from_be_bytes(*length)), 4),
             None => return Ok(None),
@@ -128,22 +141,55 @@ fn split_frame(buffer: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, EndReaso
         },
         short => (usize::from(short), 2),
     };
-    if is_control && length > MAX_CONTROL_FRAME_BYTES {
+    if is_control && payload_bytes > MAX_CONTROL_FRAME_BYTES {
         return Err(EndReason::Protocol);
     }
-    if length > MAX_FRAME_BYTES {
+    if payload_bytes > MAX_FRAME_BYTES {
         return Err(EndReason::Oversize);
     }
     let Some(&mask) = buffer[length_end..].first_chunk::<4>() else {
         return Ok(None);
     };
-    if buffer.len() < length_end + mask.len() + length {
+    let bytes = length_end + mask.len();
+    Ok((buffer.len() >= bytes + payload_bytes).then_some(Header { first, mask, bytes, payload_bytes }))
+}
+
+/// Splits the whole binary messages in front, `at_most` so many, off `buffer`, unmasked in place. What breaks the
+/// protocol is an error once it stands in front.
+#[inline]
+fn split_binary(buffer: &mut BytesMut, at_most: u32) -> Result<Option<Frames>, EndReason> {
+    let (mut end, mut count, mut payload_bytes) = (0, 0, 0);
+    while count < at_most {
+        let header = match header(&buffer[end..]) {
+            Ok(Some(header)) if header.first == FIN | BINARY => header,
+            Err(reason) if count == 0 => return Err(reason),
+            _ => break,
+        };
+        let frame = &mut buffer[end..end + header.bytes + header.payload_bytes];
+        let (head, payload) = frame.split_at_mut(header.bytes);
+        unmask(payload, header.mask);
+        // In place of the header, which is never shorter, and never longer than 14 bytes.
+        let padding = header.bytes - HEADER_BYTES;
+        head[..HEADER_BYTES].copy_from_slice(&frames::head(header.payload_bytes as u16, padding as u8));
+        end += header.bytes + header.payload_bytes;
+        count += 1;
+        payload_bytes += header.payload_bytes as u32;
+    }
+    if count == 0 {
         return Ok(None);
     }
-    buffer.advance(length_end + mask.len());
-    let mut payload = buffer.split_to(length);
-    unmask(&mut payload, mask);
-    Ok(Some((first, payload)))
+    Ok(Some(Frames::padded(buffer.split_to(end).freeze(), count, payload_bytes)))
+}
+
+/// Splits the next complete frame off `buffer`: its first byte, and its payload unmasked in place.
+fn split_frame(buffer: &mut BytesMut) -> Result<Option<(u8, BytesMut)>, EndReason> {
+    let Some(header) = header(buffer)? else {
+        return Ok(None);
+    };
+    buffer.advance(header.bytes);
+    let mut payload = buffer.split_to(header.payload_bytes);
+    unmask(&mut payload, header.mask);
+    Ok(Some((header.first, payload)))
 }
 
 #[inline]
@@ -204,14 +250,17 @@ fn encode(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for WebSocketWriter<W> {
-    async fn write(&mut self, batch: &mut VecDeque<Bytes>) -> Result<(), EndReason> {
+    async fn write(&mut self, batch: &mut VecDeque<Frames>) -> Result<(), EndReason> {
         self.begin();
-        while let Some(message) = batch.front() {
-            let room = MAX_WRITE_BYTES.saturating_sub(self.buffer.len() + MAX_HEADER_BYTES);
-            if message.len() > room && !self.buffer.is_empty() {
-                break;
+        'full: while let Some(frames) = batch.front_mut() {
+            while let Some(message) = frames.first() {
+                let room = MAX_WRITE_BYTES.saturating_sub(self.buffer.len() + MAX_HEADER_BYTES);
+                if message.len() > room && !self.buffer.is_empty() {
+                    break 'full;
+                }
+                encode(BINARY, message, &mut self.buffer);
+                frames.skip_first();
             }
-            encode(BINARY, message, &mut self.buffer);
             batch.pop_front();
         }
         self.send().await

@@ -18,12 +18,16 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+fn alone(message: impl Into<Bytes>) -> Message {
+    Message::Frames(Frames::alone(message.into()))
+}
+
 /// Everything the reader makes of `bytes`, and how it ends.
 async fn read(bytes: Vec<u8>) -> (Vec<Message>, EndReason) {
     let mut reader = WebSocketReader::new(std::io::Cursor::new(bytes), &[]);
     let mut messages = Vec::new();
     loop {
-        match reader.next() {
+        match reader.next(u32::MAX) {
             Ok(Some(message)) => messages.push(message),
             Ok(None) => {
                 if let Err(reason) = reader.fill().await {
@@ -47,7 +51,7 @@ async fn fragments_become_one_message_with_control_frames_between() {
         masked(FIN | TEXT, b""),
     ];
     let (messages, end) = read(parts.concat()).await;
-    let data = Message::Data(Bytes::from_static(b"first second"));
+    let data = alone("first second");
     let ping = Message::Ping(Bytes::from_static(b"are you there"));
     assert_eq!(messages, [ping, data, Message::Text, Message::Text]);
     assert_eq!(end, EndReason::PeerClosed);
@@ -91,14 +95,14 @@ async fn a_client_of_another_make_understands_and_is_understood() {
     }
     for length in lengths {
         let message = loop {
-            match reader.next().unwrap() {
+            match reader.next(1).unwrap() {
                 Some(message) => break message,
                 None => reader.fill().await.unwrap(),
             }
         };
-        assert_eq!(message, Message::Data(vec![length as u8; length].into()));
+        assert_eq!(message, alone(vec![length as u8; length]));
     }
-    let mut batch: VecDeque<Bytes> = lengths.iter().map(|length| vec![9; *length].into()).collect();
+    let mut batch: VecDeque<Frames> = lengths.iter().map(|length| Frames::alone(vec![9; *length].into())).collect();
     writer.write(&mut batch).await.unwrap();
     assert!(batch.is_empty());
     for length in lengths {
@@ -115,11 +119,39 @@ async fn a_client_of_another_make_understands_and_is_understood() {
 async fn one_write_carries_at_most_its_share_of_a_batch() {
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let mut writer = WebSocketWriter::new(server);
-    let mut batch: VecDeque<Bytes> = (0..20).map(|_| vec![1; 4096].into()).collect();
+    // Ten of their own, and ten together, of which five are left.
+    let mut stream: BytesMut = masked(FIN | BINARY, &[1; 4096]).repeat(10)[..].into();
+    let together = split_binary(&mut stream, u32::MAX).unwrap().unwrap();
+    let mut batch: VecDeque<Frames> = (0..10).map(|_| Frames::alone(vec![1; 4096].into())).collect();
+    batch.push_back(together);
     writer.write(&mut batch).await.unwrap();
-    assert_eq!(batch.len(), 5, "15 messages of 4100 bytes fit into 64 KiB");
+    let left: Vec<usize> = batch.iter().map(Frames::count).collect();
+    assert_eq!(left, [5], "15 messages of 4100 bytes fit into 64 KiB");
     let mut written = vec![0; 15 * 4100];
     client.read_exact(&mut written).await.unwrap();
+    assert!(written.chunks(4100).all(|message| message[..5] == [FIN | BINARY, 126, 0x10, 0, 1]));
+}
+
+#[test]
+fn binary_messages_are_split_off_together_up_to_what_is_none() {
+    let parts = [
+        masked(FIN | BINARY, b"short"),
+        masked(FIN | BINARY, b""),
+        masked(FIN | BINARY, &[7; 300]),
+        masked(FIN | PING, b"ping"),
+        masked(FIN | BINARY, b"behind"),
+    ];
+    let mut buffer = BytesMut::from(&parts.concat()[..]);
+    let first = split_binary(&mut buffer, 1).unwrap().unwrap();
+    assert!(first.iter().eq([&b"short"[..]]));
+    let more = split_binary(&mut buffer, u32::MAX).unwrap().unwrap();
+    assert!(more.iter().eq([&b""[..], &[7; 300]]));
+    assert_eq!(split_binary(&mut buffer, u32::MAX), Ok(None), "a ping is in front");
+    assert_eq!(split_frame(&mut buffer).unwrap().unwrap().0, FIN | PING);
+    buffer.extend_from_slice(&[FIN | BINARY, 0]);
+    let last = split_binary(&mut buffer, u32::MAX).unwrap().unwrap();
+    assert!(last.iter().eq([&b"behind"[..]]), "what came before an offence");
+    assert_eq!(split_binary(&mut buffer, u32::MAX), Err(EndReason::Protocol));
 }
 
 proptest! {
@@ -136,8 +168,8 @@ proptest! {
             let (piece, after) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
             buffer.extend_from_slice(piece);
             rest = after;
-            while let Some((_, payload)) = split_frame(&mut buffer).unwrap() {
-                got.push(payload.to_vec());
+            while let Some(frames) = split_binary(&mut buffer, u32::MAX).unwrap() {
+                got.extend(frames.iter().map(<[u8]>::to_vec));
             }
         }
         prop_assert_eq!(got, sent);
