@@ -18,7 +18,7 @@ use super::tally::Tally;
 use crate::ids::ClientId;
 use crate::telemetry::relay_metrics::RelayMetrics;
 use crate::time::Timestamp;
-use crate::wire::path::peek_path;
+use crate::wire::path::{PathBytes, peek_path};
 
 /// Frames in another client's name, within [`ABUSE_WINDOW`], that end a connection. Clients in a mixed state send a
 /// few, so it is far above that.
@@ -32,6 +32,8 @@ pub struct Road {
     flows: Flows,
     run: Vec<Frames>,
     run_destination: ClientId,
+    /// What the last frame to it began with.
+    run_path: Option<PathBytes>,
     tally: Tally,
     spoofed: u32,
     spoofed_since: Instant,
@@ -45,6 +47,7 @@ impl Road {
             flows,
             run: Vec::new(),
             run_destination: ClientId::CONTROL,
+            run_path: None,
             tally: Tally::default(),
             spoofed: 0,
             spoofed_since: Instant::now(),
@@ -57,6 +60,9 @@ impl Road {
     pub fn take(&mut self, walk: &mut Walk, now: Timestamp) -> Result<(), EndReason> {
         let frame = walk.message();
         self.tally.received(frame.len());
+        if self.run_path.as_ref().is_some_and(|path| path.are_in(frame)) {
+            return Ok(());
+        }
         let way = match peek_path(frame) {
             Ok(path) => route(&path, self.source.client_id),
             Err(error) => Route::Drop(error.into()),
@@ -68,6 +74,7 @@ impl Road {
                     self.send_run(now);
                     self.run_destination = destination;
                 }
+                self.run_path = PathBytes::of(walk.message());
             }
             Route::Control => {
                 self.gather(walk);
@@ -127,5 +134,126 @@ impl Road {
         }
         self.spoofed += 1;
         if self.spoofed > ABUSE_FRAMES { Err(EndReason::Abuse) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::{Context, Waker};
+
+    use bytes::{Bytes, BytesMut};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{InstanceId, NetworkId};
+    use crate::relay::outbox::{Bounds, Outbox};
+    use crate::relay::ports::Identity;
+    use crate::relay::registry::Registry;
+    use crate::relay::testing::{frame, id};
+    use crate::wire::framer;
+
+    const NOW: Timestamp = Timestamp::from_secs(1000);
+    const ME: u8 = 1;
+
+    /// What a client may send: to others, to the control id, and what goes nowhere.
+    #[derive(Clone, Copy, Debug)]
+    enum Sent {
+        To(u8),
+        ToUnusual(u8),
+        Control,
+        Spoofed,
+        Damaged(u8),
+    }
+
+    fn sent() -> impl Strategy<Value = Sent> {
+        prop_oneof![
+            8 => (2..4u8).prop_map(Sent::To),
+            1 => (2..4u8).prop_map(Sent::ToUnusual),
+            1 => Just(Sent::Control),
+            1 => Just(Sent::Spoofed),
+            1 => (2..4u8).prop_map(Sent::Damaged),
+        ]
+    }
+
+    fn encode(sent: Sent, number: u8) -> Bytes {
+        let payload = vec![number; usize::from(number % 9)];
+        match sent {
+            Sent::To(client) => frame(ME, client, &payload),
+            // The ids in the other order.
+            Sent::ToUnusual(client) => {
+                let mut bytes = frame(ME, client, &payload).to_vec();
+                bytes[2..38].rotate_left(18);
+                bytes.into()
+            }
+            Sent::Control => frame(ME, 0, &payload),
+            Sent::Spoofed => frame(9, 2, &payload),
+            // It ends within a field.
+            Sent::Damaged(client) => {
+                let mut bytes = frame(ME, client, &payload).to_vec();
+                bytes.push(0x32);
+                bytes.into()
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_arrive_in_order_however_they_were_read(
+            sent in prop::collection::vec(sent(), 1..60),
+            reads in prop::collection::vec(1..12usize, 60),
+        ) {
+            let registry = Arc::new(Registry::default());
+            let join = |client: u8| {
+                let outbox = Arc::new(Outbox::new(Bounds { frames: 100, bytes: 1 << 20 }));
+                let identity = Identity { client_id: id(client), network_id: NetworkId::default() };
+                (registry.join(identity, InstanceId::default(), &outbox, 16).resident, outbox)
+            };
+            let (source, _mine) = join(ME);
+            let receivers = [join(2).1, join(3).1];
+            let flows = Flows::new(Arc::clone(&source), Arc::clone(&registry), None, 10);
+            let mut road = Road::new(Arc::clone(&source), flows);
+            let metrics = crate::relay::metrics(&mut prometheus_client::registry::Registry::default());
+
+            let messages: Vec<Bytes> = sent.iter().zip(0..).map(|(sent, number)| encode(*sent, number)).collect();
+            let (mut rest, mut reads) = (&messages[..], reads.into_iter());
+            while !rest.is_empty() {
+                let (read, behind) = rest.split_at(reads.next().unwrap().min(rest.len()));
+                rest = behind;
+                let mut packed = BytesMut::new();
+                read.iter().for_each(|message| framer::encode(message, &mut packed));
+                let bytes = read.iter().map(Bytes::len).sum::<usize>();
+                let mut walk = Walk::new(Frames::packed(packed.freeze(), read.len() as u32, bytes as u32));
+                while walk.step() {
+                    road.take(&mut walk, NOW).unwrap();
+                }
+                road.gather(&mut walk);
+                prop_assert_eq!(road.finish(NOW, &metrics), bytes as u64);
+            }
+
+            for (receiver, outbox) in (2..).zip(&receivers) {
+                let expected: Vec<&[u8]> = sent
+                    .iter()
+                    .zip(&messages)
+                    .filter(|(sent, _)| matches!(sent, Sent::To(to) | Sent::ToUnusual(to) if *to == receiver))
+                    .map(|(_, message)| &message[..])
+                    .collect();
+                let mut batch = VecDeque::new();
+                let _ = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+                let got: Vec<&[u8]> = batch.iter().flat_map(Frames::iter).collect();
+                prop_assert_eq!(got, expected);
+            }
+            let count = |which: fn(&Sent) -> bool| sent.iter().filter(|sent| which(sent)).count() as u64;
+            let relayed = count(|sent| matches!(sent, Sent::To(_) | Sent::ToUnusual(_)));
+            prop_assert_eq!(metrics.frames_relayed.get(), relayed);
+            let dropped = |reason: DropReason| metrics.frames_dropped[reason.index()].get();
+            prop_assert_eq!(dropped(DropReason::Spoofed), count(|sent| matches!(sent, Sent::Spoofed)));
+            prop_assert_eq!(dropped(DropReason::Malformed), count(|sent| matches!(sent, Sent::Damaged(_))));
+            let mut control = 0;
+            while let std::task::Poll::Ready(work) = source.control.poll_take(&mut Context::from_waker(Waker::noop())) {
+                control += work.frames.len() as u64;
+            }
+            prop_assert_eq!(control, count(|sent| matches!(sent, Sent::Control)));
+        }
     }
 }

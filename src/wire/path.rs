@@ -38,10 +38,17 @@ const TAG_STREAM: u64 = (3 << 3) | 2;
 /// Reads the address of an encoded TransferFrame.
 #[inline]
 pub fn peek_path(frame: &[u8]) -> Result<Path, PathError> {
-    let (mut path, mut rest) = match peek_usual(frame) {
-        Some((path, rest)) => (Some(path), Reader(rest)),
-        None => (None, Reader(frame)),
-    };
+    match peek_usual(frame) {
+        Some((path, rest)) => peek_rest(Some(path), rest),
+        None => peek_rest(None, frame),
+    }?
+    .ok_or(PathError::Malformed)
+}
+
+/// Reads the fields that follow a path which is known, or not yet.
+#[inline]
+fn peek_rest(mut path: Option<Path>, rest: &[u8]) -> Result<Option<Path>, PathError> {
+    let mut rest = Reader(rest);
     while !rest.0.is_empty() {
         let tag = rest.varint()?;
         if tag == TAG_TRANSFER_PATH {
@@ -57,7 +64,40 @@ pub fn peek_path(frame: &[u8]) -> Result<Path, PathError> {
             rest.skip(tag)?;
         }
     }
-    path.ok_or(PathError::Malformed)
+    Ok(path)
+}
+
+/// The bytes of a path that stands in front, as encoders write it. Frames of one client to another begin with the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathBytes([u8; 38]);
+
+impl PathBytes {
+    /// Those of a frame that can be read and begins with them.
+    #[inline]
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        peek_usual(frame)?;
+        frame.first_chunk().copied().map(Self)
+    }
+
+    /// Whether [`peek_path`] reads the same path from another frame. False may mean that this look was too short.
+    #[inline]
+    pub fn are_in(&self, frame: &[u8]) -> bool {
+        let Some((path, rest)) = frame.split_first_chunk() else { return false };
+        *path == self.0 && is_rest_usual(rest)
+    }
+}
+
+/// Whether nothing but whole fields behind the path follows, each with a number below 16.
+#[inline]
+fn is_rest_usual(rest: &[u8]) -> bool {
+    let mut rest = Reader(rest);
+    while let Some((&tag, behind)) = rest.0.split_first() {
+        rest.0 = behind;
+        if !(2 << 3..0x80).contains(&tag) || rest.skip(u64::from(tag)).is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The path as encoders write it: in front of everything, destination, then source, nothing else. Also what follows it.
@@ -150,6 +190,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn id(first: u8) -> ClientId {
@@ -218,8 +260,31 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(peek_path(&whole[..length]), Err(PathError::Malformed), "{length}");
         }
+        let known = PathBytes::of(&whole).unwrap();
+        for tail in [&[][..], &[0x32, 2, 8, 9], &[0x10, 0xff, 1, 0x1a, 0]] {
+            assert!(known.are_in(&frame(&usual, tail)), "{tail:?}");
+        }
+        assert!(!known.are_in(&frame(&usual, &[0x32, 2, 8])) && !known.are_in(&whole[..37]));
         let with_stream = [usual, field(3, id(3).as_bytes())].concat();
         assert!(peek_path(&frame(&with_stream, &[])).unwrap().has_stream);
+    }
+
+    proptest! {
+        #[test]
+        fn a_known_path_is_found_only_where_it_is_read(
+            tail in prop::collection::vec(prop_oneof![0..12u8, 0x0a..0x30u8, any::<u8>()], 0..24),
+            damaged in prop::option::of((0..38usize, any::<u8>())),
+        ) {
+            let usual = [field(1, id(1).as_bytes()), field(2, id(2).as_bytes())].concat();
+            let known = PathBytes::of(&frame(&usual, &[])).unwrap();
+            let mut bytes = frame(&usual, &tail);
+            if let Some((at, to)) = damaged {
+                bytes[at] = to;
+            }
+            if known.are_in(&bytes) {
+                prop_assert_eq!(peek_path(&bytes), peek_path(&frame(&usual, &[])));
+            }
+        }
     }
 
     #[test]
