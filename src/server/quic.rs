@@ -203,6 +203,8 @@ fn server_config(
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
+        // A client has one stream.
+        .send_fairness(false)
         .datagram_receive_buffer_size(settings.quic_datagrams.then_some(DATAGRAMS_IN_BYTES))
         .datagram_send_buffer_size(DATAGRAMS_OUT_BYTES);
     let mut config = ServerConfig::with_crypto(Arc::new(tls::quic(certificates, clients)?));
