@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::front::{Front, RemoteEnd};
 use super::tls::handshake;
+use super::upgrade::{HttpWriter, Next};
 use crate::config::http::Http;
 use crate::relay::turns::Turns;
 use crate::telemetry::metrics::{GaugeGuard, ListenerMetrics};
@@ -129,7 +130,7 @@ impl Shared {
         let (io, write) = stream.into_split();
         let read = Held { io, _place: place };
         let Some(config) = &self.tls else {
-            return self.serve(join(read, write), RemoteEnd { address: peer, certificate: None }, deadline).await;
+            return self.serve((read, write), RemoteEnd { address: peer, certificate: None }, deadline).await;
         };
         let Ok(underway) = self.handshakes.try_acquire() else {
             // Would wait for longer than clients do.
@@ -143,7 +144,7 @@ impl Shared {
         match accepted {
             Ok(Ok(accepted)) => {
                 let end = RemoteEnd { address: peer, certificate: accepted.certificate };
-                self.serve(join(accepted.reader, accepted.writer), end, deadline).await;
+                self.serve((accepted.reader, accepted.writer), end, deadline).await;
             }
             Ok(Err(error)) => {
                 self.metrics.unfinished.inc();
@@ -156,19 +157,21 @@ impl Shared {
         }
     }
 
-    /// Serves HTTP until the peer ends it, it stays silent for too long, or the server stops.
-    async fn serve<IO>(&self, io: IO, peer: RemoteEnd, first_request_by: Instant)
+    /// Serves HTTP until it is upgraded, the peer ends it, it stays silent for too long, or the server stops.
+    async fn serve<R, W>(&self, (read, write): (R, W), peer: RemoteEnd, first_request_by: Instant)
     where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
     {
-        let (activity, peer) = (Arc::new(Activity::new()), Arc::new(peer));
+        let (activity, next, peer) = (Arc::new(Activity::new()), Arc::<Next>::default(), Arc::new(peer));
+        let io = join(read, HttpWriter::new(write, Arc::clone(&next)));
         let service = service_fn(|request| {
             let (front, activity, peer) = (Arc::clone(&self.front), Arc::clone(&activity), Arc::clone(&peer));
-            let answers = Arc::clone(&self.metrics.answers);
+            let (answers, next) = (Arc::clone(&self.metrics.answers), Arc::clone(&next));
             async move {
                 let _busy = activity.begin();
                 let began = Instant::now();
-                let answer = front.answer(request, &peer).await;
+                let answer = front.answer(request, &peer, &next).await;
                 answers.count(answer.status().as_u16(), began.elapsed());
                 Ok::<_, std::convert::Infallible>(answer)
             }
@@ -185,6 +188,9 @@ impl Shared {
                     }
                     if !activity.has_begun() {
                         self.metrics.unfinished.inc();
+                    }
+                    if let Some(upgrade) = next.take() {
+                        self.front.go_on(upgrade).await;
                     }
                     return;
                 }

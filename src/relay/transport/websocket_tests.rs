@@ -82,7 +82,7 @@ async fn a_client_of_another_make_understands_and_is_understood() {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (read_half, write_half) = tokio::io::split(server);
     let mut reader = WebSocketReader::new(read_half, &[]);
-    let mut writer = WebSocketWriter::new(write_half);
+    let mut writer = WebSocketWriter::new(write_half, Vec::new());
     let mut client = ClientBuilder::new().take_over(client);
 
     let lengths = [0usize, 1, 16, 125, 126, 1400, 4096];
@@ -114,7 +114,7 @@ async fn a_client_of_another_make_understands_and_is_understood() {
 #[tokio::test]
 async fn one_write_carries_at_most_its_share_of_a_batch() {
     let (mut client, server) = tokio::io::duplex(1 << 20);
-    let mut writer = WebSocketWriter::new(server);
+    let mut writer = WebSocketWriter::new(server, Vec::new());
     let mut batch: VecDeque<Bytes> = (0..20).map(|_| vec![1; 4096].into()).collect();
     writer.write(&mut batch).await.unwrap();
     assert_eq!(batch.len(), 5, "15 messages of 4100 bytes fit into 64 KiB");
