@@ -66,7 +66,7 @@ pub mod turns;
 #[cfg(test)]
 mod probing_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
