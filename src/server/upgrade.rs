@@ -94,3 +94,29 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for HttpWriter<W> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::relay::testing::TestRelay;
+
+    #[tokio::test]
+    async fn the_last_answer_is_kept_back_and_what_was_said_before_is_not() {
+        let next = Arc::<Next>::default();
+        let mut writer = HttpWriter::new(Vec::new(), Arc::clone(&next));
+        writer.write_all(b"before").await.unwrap();
+        let request = TestRelay::upgrade(None, 0);
+        let (_, ticket) =
+            TestRelay::new(|_| ()).relay.websocket_response(&request, [127, 0, 0, 1].into(), None).unwrap();
+        next.agree(Upgrade { http: hyper::upgrade::on(Request::new(())), ticket });
+        writer.write_all(b"the answer").await.unwrap();
+        let slices = [IoSlice::new(b" is"), IoSlice::new(b" kept")];
+        assert_eq!(writer.write_vectored(&slices).await.unwrap(), 8);
+        writer.flush().await.unwrap();
+        assert_eq!(writer.into_parts(), (b"before".to_vec(), b"the answer is kept".to_vec()));
+        assert!(next.take().is_some() && next.take().is_none());
+    }
+}
