@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -45,6 +46,20 @@ struct Ticket {
     unauthenticated: OwnedSemaphorePermit,
     /// None: too many transports from there; answered 101, closed at once.
     place: Option<AddressPermit>,
+    /// The 101, unless it was sent.
+    owed: Vec<u8>,
+}
+
+impl WebSocketTicket {
+    /// Leaves it to the relay to send the response, together with its first words.
+    pub fn owing(mut self, response: Vec<u8>) -> Self {
+        self.0.owed = response;
+        self
+    }
+
+    pub(super) fn take_owed(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0.owed)
+    }
 }
 
 /// What an unauthenticated transport holds.
@@ -78,7 +93,7 @@ pub(super) fn websocket_response(
     let echoes_probes = handshake::echoes_probes(&request.headers);
     let place = relay.addresses.try_acquire(address);
     let certificate = certificate.cloned();
-    let ticket = Ticket { credentials, certificate, echoes_probes, address, unauthenticated, place };
+    let ticket = Ticket { credentials, certificate, echoes_probes, address, unauthenticated, place, owed: Vec::new() };
     Ok((response, WebSocketTicket(Box::new(ticket))))
 }
 
@@ -86,7 +101,7 @@ pub(super) fn websocket_response(
 pub(super) fn serve_websocket<R, W>(
     relay: &Arc<Relay>,
     reader: WebSocketReader<R>,
-    writer: WebSocketWriter<W>,
+    mut writer: WebSocketWriter<W>,
     ticket: WebSocketTicket,
 ) -> impl Future<Output = EndReason> + Send + use<R, W>
 where
@@ -95,7 +110,10 @@ where
 {
     let WebSocketTicket(ticket) = ticket;
     let arriving = async move {
-        let place = ticket.place.ok_or(EndReason::TooMany)?;
+        let Some(place) = ticket.place else {
+            let _ = timeout(CLOSE_GRACE, write_owed(&mut writer)).await;
+            return Err(EndReason::TooMany);
+        };
         let arrival = Arrival {
             kind: Kind::WebSocket,
             credentials: ticket.credentials,
@@ -217,7 +235,17 @@ async fn enter_with<R: FrameReader, W: FrameWriter>(
     let running = relay.tasks.token();
     let prober = relay.prober(arrival.echoes_probes);
     match join(&relay, arrival, running, &mut reader, &mut writer).await {
-        Ok(attached) => Ok(Entered { attached, reader, writer, prober }),
+        Ok(attached) => {
+            if writer.owes() {
+                // The lists of a client that is new are on their way to its outbox, and go with what is owed.
+                yield_now().await;
+                if !attached.outbox.has_waiting() {
+                    let written = timeout(relay.config.relay.write_timeout, write_owed(&mut writer)).await;
+                    written.unwrap_or(Err(EndReason::WriteTimeout))?;
+                }
+            }
+            Ok(Entered { attached, reader, writer, prober })
+        }
         Err(reason) => {
             // The peer may be gone or not reading; nothing depends on the goodbye.
             let _ = timeout(CLOSE_GRACE, writer.close(reason)).await;
@@ -280,6 +308,7 @@ async fn prove<R: FrameReader, W: FrameWriter>(
     let credentials = match credentials {
         Some(credentials) => credentials,
         None => {
+            write_owed(writer).await?;
             let (credentials, message) = handshake::read_first_message(reader, certificate.as_ref()).await?;
             let acceptance = if writer.has_lane() { handshake::accept_lane(&message) } else { None };
             opens_lane = acceptance.is_some();
@@ -299,6 +328,11 @@ async fn prove<R: FrameReader, W: FrameWriter>(
         writer.open_lane();
     }
     Ok((identity, credentials))
+}
+
+/// Sends what the client waits for before it says anything.
+async fn write_owed<W: FrameWriter>(writer: &mut W) -> Result<(), EndReason> {
+    if writer.owes() { writer.write(&mut VecDeque::new()).await } else { Ok(()) }
 }
 
 async fn write_echo<W: FrameWriter>(writer: &mut W, echo: &mut VecDeque<Frames>) -> Result<(), EndReason> {

@@ -67,7 +67,7 @@ pub mod turns;
 #[cfg(test)]
 mod probing_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -154,8 +154,8 @@ impl Relay {
         })
     }
 
-    /// Answers a request on the relay's path. `Ok`: send the response (101), then give the upgraded connection and the
-    /// ticket to [`Relay::serve_websocket`]. `Err`: send that and be done. `address` is the client's, after trusted
+    /// Answers a request on the relay's path. `Ok`: send the response (101), or let the ticket owe it, then give the
+    /// upgraded connection and the ticket to [`Relay::serve_websocket`]. `Err`: send that and be done. `address` is the client's, after trusted
     /// proxies, `certificate` what it showed in its TLS handshake. A bad token is not refused here: clients take any answer but 101 for a broken server
     /// (`transport` section 2.2).
     pub fn websocket_response(
@@ -173,13 +173,13 @@ impl Relay {
         read: R,
         write: W,
         ahead: &[u8],
-        ticket: accept::WebSocketTicket,
+        mut ticket: accept::WebSocketTicket,
     ) -> impl Future<Output = EndReason> + Send + use<R, W>
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        let (reader, writer) = (WebSocketReader::new(read, ahead), WebSocketWriter::new(write));
+        let (reader, writer) = (WebSocketReader::new(read, ahead), WebSocketWriter::new(write, ticket.take_owed()));
         accept::serve_websocket(self, reader, writer, ticket)
     }
 

@@ -31,8 +31,7 @@ pub struct Road {
     source: Arc<Resident>,
     flows: Flows,
     run: Vec<Frames>,
-    run_destination: ClientId,
-    /// What the last frame to it began with.
+    /// The way of the run, or of the last one.
     run_path: Option<PathBytes>,
     tally: Tally,
     spoofed: u32,
@@ -46,7 +45,6 @@ impl Road {
             source,
             flows,
             run: Vec::new(),
-            run_destination: ClientId::CONTROL,
             run_path: None,
             tally: Tally::default(),
             spoofed: 0,
@@ -69,12 +67,11 @@ impl Road {
         };
         match way {
             Route::Client(destination) => {
-                if destination != self.run_destination {
+                if self.run_destination() != Some(destination) {
                     self.gather(walk);
                     self.send_run(now);
-                    self.run_destination = destination;
+                    self.run_path = Some(PathBytes::new(self.source.client_id, destination));
                 }
-                self.run_path = PathBytes::of(walk.message());
             }
             Route::Control => {
                 self.gather(walk);
@@ -115,11 +112,14 @@ impl Road {
     }
 
     #[inline]
+    fn run_destination(&self) -> Option<ClientId> {
+        self.run_path.as_ref().and_then(PathBytes::destination)
+    }
+
+    #[inline]
     fn send_run(&mut self, now: Timestamp) {
-        if self.run.is_empty() {
-            return;
-        }
-        let (delivered, refusal) = self.flows.forward(self.run_destination, &mut self.run, now);
+        let Some(destination) = self.run_destination().filter(|_| !self.run.is_empty()) else { return };
+        let (delivered, refusal) = self.flows.forward(destination, &mut self.run, now);
         self.tally.relayed(delivered);
         if let Some(reason) = refusal {
             self.tally.dropped(reason, self.run.iter().map(Frames::count).sum());

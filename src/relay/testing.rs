@@ -292,10 +292,7 @@ impl TestClient {
 
     /// Acks a pack of the control id.
     pub async fn ack(&mut self, client: u8, pack: &Pack) {
-        let ack = Ack { message_id: pack.message_id.clone(), sequence_id: pack.sequence_id.clone(), ..Ack::default() };
-        let path = TransferPath { source_id: Some(id(client).into()), ..TransferPath::default() };
-        let frame = TransferFrame { transfer_path: Some(path), ack: Some(ack), ..TransferFrame::default() };
-        self.send(frame.encode_to_vec()).await;
+        self.send(ack(client, pack)).await;
     }
 
     /// Everything until the connection ends.
@@ -307,6 +304,14 @@ impl TestClient {
 
 pub fn id(client: u8) -> ClientId {
     ClientId::new([client; 16])
+}
+
+/// The ack of a pack of the control id.
+pub fn ack(client: u8, pack: &Pack) -> Vec<u8> {
+    let ack = Ack { message_id: pack.message_id.clone(), sequence_id: pack.sequence_id.clone(), ..Ack::default() };
+    let path = TransferPath { source_id: Some(id(client).into()), ..TransferPath::default() };
+    let frame = TransferFrame { transfer_path: Some(path), ack: Some(ack), ..TransferFrame::default() };
+    frame.encode_to_vec()
 }
 
 /// A frame with a payload that tells it from others.

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::yield_now;
 use tokio_websockets::Message;
 
 use super::control_link;
 use super::drop_reason::{DropReason, EndReason};
 use super::resident::Resident;
-use super::testing::{TestRelay, frame, id};
+use super::testing::{TestRelay, ack, frame, id};
 use crate::config::units::ByteSize;
 use crate::ids::{InstanceId, NetworkId};
+use crate::wire::messages::TransferFrame;
 
 fn relay() -> TestRelay {
     TestRelay::new(|_| ())
@@ -395,4 +399,50 @@ async fn what_an_idle_client_keeps_is_small() {
     let resident = Arc::new(Resident::new(id(1), NetworkId::default(), InstanceId::default()));
     let link = size_of_val(&control_link::run(Arc::clone(&relay.relay), resident));
     assert!(connection <= 928 && link <= 448, "{connection} {link}");
+    let quic = size_of_result(|incoming| relay.relay.serve_quic(incoming));
+    assert!(quic <= 1168, "{quic}");
+}
+
+/// What the future of a function takes that cannot be called here.
+fn size_of_result<T, F>(_: impl Fn(T) -> F) -> usize {
+    size_of::<F>()
+}
+
+/// What a client reads at once, after the answer that its ticket owes.
+async fn read_behind_answer(relay: &TestRelay, token: Option<&str>, instance: u8) -> (Vec<u8>, DuplexStream) {
+    let (_, ticket) =
+        relay.relay.websocket_response(&TestRelay::upgrade(token, instance), [203, 0, 113, 1].into(), None).unwrap();
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let (read, write) = tokio::io::split(server);
+    tokio::spawn(relay.relay.serve_websocket(read, write, &[], ticket.owing(b"answer".to_vec())));
+    let mut bytes = vec![0; 1 << 16];
+    let length = client.read(&mut bytes).await.unwrap();
+    (bytes[..length].strip_prefix(b"answer").expect("the answer").to_vec(), client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_owed_goes_out_with_the_first_words() {
+    let relay = TestRelay::new(|config| config.relay.transports_per_address = 5);
+    let began = tokio::time::Instant::now();
+    let (lists, mut first) = read_behind_answer(&relay, Some("1.9"), 1).await;
+    assert_eq!(lists[0], 0x82, "the first list");
+    let pack = TransferFrame::decode(&lists[2..]).unwrap().pack.unwrap();
+    let ack = ack(1, &pack);
+    first.write_all(&[&[0x82, 0x80 | ack.len() as u8, 0, 0, 0, 0], &ack[..]].concat()).await.unwrap();
+    for _ in 0..20 {
+        yield_now().await;
+    }
+    let (nothing, _second) = read_behind_answer(&relay, Some("1.9"), 1).await;
+    assert_eq!(nothing, b"", "a process run that has its lists");
+    let (nothing, _third) = read_behind_answer(&relay, None, 0).await;
+    assert_eq!(nothing, b"", "a client that has not said who it is");
+    let (goodbye, _) = read_behind_answer(&relay, Some("nobody"), 1).await;
+    assert_eq!(goodbye, [0x88, 2, 3, 0xe8]);
+    let (lists, _fourth) = read_behind_answer(&relay, Some("2.9"), 1).await;
+    assert_eq!(lists[0], 0x82);
+    let (lists, _fifth) = read_behind_answer(&relay, Some("3.9"), 1).await;
+    assert_eq!(lists[0], 0x82);
+    let (nothing, _) = read_behind_answer(&relay, Some("4.9"), 1).await;
+    assert_eq!(nothing, b"", "too many of one address");
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody waits for a timer");
 }

@@ -54,17 +54,20 @@ mod tests {
     async fn somebody_ready_waits_behind_as_many_newcomers_as_there_are_turns() {
         const NEWCOMERS: usize = 1000;
         let (turns, done) = (Arc::new(Turns::new(2)), Arc::new(AtomicUsize::new(0)));
+        let taken = [turns.take().await, turns.take().await];
         for _ in 0..NEWCOMERS {
             let (turns, done) = (Arc::clone(&turns), Arc::clone(&done));
             tokio::spawn(async move {
                 let _turn = turns.take().await;
                 done.fetch_add(1, Ordering::Relaxed);
-                // Its computing takes one poll.
-                yield_now().await;
             });
         }
-        // All have asked for their turn.
-        yield_now().await;
+        // All ask for their turn.
+        for _ in 0..NEWCOMERS {
+            yield_now().await;
+        }
+        assert_eq!(done.load(Ordering::Relaxed), 0);
+        drop(taken);
         for _ in 0..10 {
             let before = done.load(Ordering::Relaxed);
             yield_now().await;

@@ -36,6 +36,7 @@ mod parts;
 mod portal_mail;
 mod quic;
 mod tls;
+mod upgrade;
 
 use front::Front;
 use health::Health;

@@ -112,7 +112,7 @@ impl QuicListener {
             if let Some(incoming) = incoming {
                 self.metrics.incoming.inc();
                 tasks.spawn(relay.serve_quic(incoming));
-                // Whoever is ready goes before the next newcomer.
+                // Whoever is ready goes before the next newcomer, whose handshake begins at once.
                 yield_now().await;
                 continue;
             }
@@ -210,4 +210,56 @@ fn server_config(
     let mut config = ServerConfig::with_crypto(Arc::new(tls::quic(certificates, clients)?));
     config.transport_config(Arc::new(transport)).max_incoming(settings.max_unauthenticated);
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn::crypto::rustls::QuicClientConfig;
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{ClientConfig, RootCertStore};
+
+    use super::*;
+    use crate::relay::testing::TestRelay;
+
+    /// Dials over QUIC and trusts nobody, which it finds out only once it is answered.
+    fn client() -> Endpoint {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+        let config = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let crypto = Arc::new(QuicClientConfig::try_from(config).unwrap());
+        endpoint.set_default_client_config(quinn::ClientConfig::new(crypto));
+        endpoint
+    }
+
+    /// On one thread whoever is ready runs in the order of becoming so.
+    #[tokio::test]
+    async fn somebody_ready_waits_behind_one_newcomer_at_a_time() {
+        const NEWCOMERS: usize = 64;
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store.path = folder.path().to_owned();
+        config.relay.quic_listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let certificates = Certificates::open(&config).unwrap();
+        let (metrics, stop) = (QuicMetrics::default(), CancellationToken::new());
+        let incoming = metrics.incoming.clone();
+        let listener =
+            QuicListener::bind(&config, &certificates, &WebPkiClientVerifier::no_client_auth(), metrics).unwrap();
+        let (client, address) = (client(), listener.address().unwrap());
+        let _connecting: Vec<_> = (0..NEWCOMERS).map(|_| client.connect(address, "relay.example").unwrap()).collect();
+        // Their first packets arrive before anybody asks for them.
+        for _ in 0..NEWCOMERS {
+            yield_now().await;
+        }
+        let (status, relay) = (Arc::new(ServerStatus::new("test")), TestRelay::new(|_| ()).relay);
+        let running = tokio::spawn(listener.run(status, relay, stop, TaskTracker::new()));
+        let mut most = 0;
+        while incoming.get() < NEWCOMERS as u64 {
+            let before = incoming.get();
+            yield_now().await;
+            most = most.max(incoming.get() - before);
+        }
+        running.abort();
+        assert_eq!(most, 1);
+    }
 }

@@ -198,6 +198,7 @@ impl Committer {
         }
         self.last_version += 1;
         let version = Version(self.last_version);
+        overlay.reserve(commit.writes.len());
         for (key, value) in commit.writes {
             let version = if value.is_some() { version } else { Version::ABSENT };
             overlay.insert(key, (version, value));

@@ -67,16 +67,24 @@ fn peek_rest(mut path: Option<Path>, rest: &[u8]) -> Result<Option<Path>, PathEr
     Ok(path)
 }
 
-/// The bytes of a path that stands in front, as encoders write it. Frames of one client to another begin with the same.
+/// The bytes of a path as encoders write it. Frames of one client to another begin with the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathBytes([u8; 38]);
 
 impl PathBytes {
-    /// Those of a frame that can be read and begins with them.
-    #[inline]
-    pub fn of(frame: &[u8]) -> Option<Self> {
-        peek_usual(frame)?;
-        frame.first_chunk().copied().map(Self)
+    /// Those of a path without a stream.
+    pub fn new(source: ClientId, destination: ClientId) -> Self {
+        let mut bytes = [0; 38];
+        bytes[..4].copy_from_slice(&[0x0a, 36, 0x0a, 16]);
+        bytes[4..20].copy_from_slice(destination.as_bytes());
+        bytes[20..22].copy_from_slice(&[0x12, 16]);
+        bytes[22..].copy_from_slice(source.as_bytes());
+        Self(bytes)
+    }
+
+    /// Where the path leads to.
+    pub fn destination(&self) -> Option<ClientId> {
+        self.0[4..].first_chunk().copied().map(ClientId::new)
     }
 
     /// Whether [`peek_path`] reads the same path from another frame. False may mean that this look was too short.
@@ -260,7 +268,8 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(peek_path(&whole[..length]), Err(PathError::Malformed), "{length}");
         }
-        let known = PathBytes::of(&whole).unwrap();
+        let known = PathBytes::new(id(2), id(1));
+        assert_eq!((&known.0[..], known.destination()), (&whole[..], Some(id(1))));
         for tail in [&[][..], &[0x32, 2, 8, 9], &[0x10, 0xff, 1, 0x1a, 0]] {
             assert!(known.are_in(&frame(&usual, tail)), "{tail:?}");
         }
@@ -276,7 +285,7 @@ mod tests {
             damaged in prop::option::of((0..38usize, any::<u8>())),
         ) {
             let usual = [field(1, id(1).as_bytes()), field(2, id(2).as_bytes())].concat();
-            let known = PathBytes::of(&frame(&usual, &[])).unwrap();
+            let known = PathBytes::new(id(2), id(1));
             let mut bytes = frame(&usual, &tail);
             if let Some((at, to)) = damaged {
                 bytes[at] = to;

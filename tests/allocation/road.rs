@@ -86,8 +86,10 @@ fn a_warm_road_allocates_nothing_from_read_to_write() {
 
     let bytes: Vec<u8> = (1..=RECEIVERS).flat_map(|receiver| masked(&frame(receiver)).repeat(RUN)).collect();
     let mut reader = WebSocketReader::new(Endless { bytes, at: 0 }, &[]);
-    let mut writers: Vec<_> =
-        receivers.iter().map(|_| (WebSocketWriter::new(tokio::io::sink()), VecDeque::<Frames>::new())).collect();
+    let mut writers: Vec<_> = receivers
+        .iter()
+        .map(|_| (WebSocketWriter::new(tokio::io::sink(), Vec::new()), VecDeque::<Frames>::new()))
+        .collect();
     let mut frames = 0u64;
     let mut turn = || {
         now_or_never(reader.fill()).expect("an endless stream");

@@ -69,6 +69,11 @@ pub trait FrameWriter: Send + 'static {
     /// Writes messages off the front of `batch`, up to [`MAX_WRITE_BYTES`] of them, and flushes once.
     fn write(&mut self, batch: &mut VecDeque<Frames>) -> impl Future<Output = Result<(), EndReason>> + Send;
 
+    /// Whether something waits here that the client needs, and goes out with the next write.
+    fn owes(&self) -> bool {
+        false
+    }
+
     /// Answers a ping.
     fn write_pong(&mut self, payload: Bytes) -> impl Future<Output = Result<(), EndReason>> + Send;
 

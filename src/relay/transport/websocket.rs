@@ -209,14 +209,14 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 #[derive(Debug)]
 pub struct WebSocketWriter<W> {
     io: W,
-    /// One of the [`pool`] while something is written, else none.
+    /// One of the [`pool`] while something is written, else none; before the first write what goes in front of it.
     buffer: Vec<u8>,
 }
 
 impl<W: AsyncWrite + Unpin + Send + 'static> WebSocketWriter<W> {
-    /// Writes to `io`, which stands right behind the upgrade response.
-    pub fn new(io: W) -> Self {
-        Self { io, buffer: Vec::new() }
+    /// Writes to `io`, which stands right behind the upgrade response, but for the part of it that is `owed`.
+    pub fn new(io: W, owed: Vec<u8>) -> Self {
+        Self { io, buffer: owed }
     }
 
     async fn send(&mut self) -> Result<(), EndReason> {
@@ -230,7 +230,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> WebSocketWriter<W> {
     }
 
     fn begin(&mut self) {
-        self.buffer = pool::take_empty();
+        let owed = std::mem::replace(&mut self.buffer, pool::take_empty());
+        self.buffer.extend_from_slice(&owed);
     }
 }
 
@@ -264,6 +265,10 @@ impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for WebSocketWriter<W> 
             batch.pop_front();
         }
         self.send().await
+    }
+
+    fn owes(&self) -> bool {
+        !self.buffer.is_empty()
     }
 
     async fn write_pong(&mut self, payload: Bytes) -> Result<(), EndReason> {

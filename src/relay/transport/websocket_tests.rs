@@ -86,7 +86,7 @@ async fn a_client_of_another_make_understands_and_is_understood() {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (read_half, write_half) = tokio::io::split(server);
     let mut reader = WebSocketReader::new(read_half, &[]);
-    let mut writer = WebSocketWriter::new(write_half);
+    let mut writer = WebSocketWriter::new(write_half, Vec::new());
     let mut client = ClientBuilder::new().take_over(client);
 
     let lengths = [0usize, 1, 16, 125, 126, 1400, 4096];
@@ -118,7 +118,7 @@ async fn a_client_of_another_make_understands_and_is_understood() {
 #[tokio::test]
 async fn one_write_carries_at_most_its_share_of_a_batch() {
     let (mut client, server) = tokio::io::duplex(1 << 20);
-    let mut writer = WebSocketWriter::new(server);
+    let mut writer = WebSocketWriter::new(server, Vec::new());
     // Ten of their own, and ten together, of which five are left.
     let mut stream: BytesMut = masked(FIN | BINARY, &[1; 4096]).repeat(10)[..].into();
     let together = split_binary(&mut stream, u32::MAX).unwrap().unwrap();
