@@ -119,9 +119,12 @@ impl Resident {
     /// Sends a frame of the control id on any transport.
     pub fn send_control(&self, frame: Bytes) -> Result<(), Refusal> {
         let transports = self.transports.lock();
-        let mut refusal = Refusal::Closed;
-        for outbox in transports.open.iter().rev() {
-            match outbox.push_control(frame.clone()) {
+        let (mut frame, mut refusal) = (frame, Refusal::Closed);
+        let mut open = transports.open.iter().rev().peekable();
+        while let Some(outbox) = open.next() {
+            // A copy only where another transport may need it.
+            let offered = if open.peek().is_some() { frame.clone() } else { std::mem::take(&mut frame) };
+            match outbox.push_control(offered) {
                 Ok(()) => return Ok(()),
                 Err(other) => refusal = other,
             }
