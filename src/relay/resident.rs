@@ -211,6 +211,28 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_the_control_id_goes_to_the_newest_transport_that_takes_it() {
+        let resident = resident();
+        let transports = [outbox(10), outbox(10), outbox(10)];
+        assert!(transports.iter().all(|outbox| resident.attach(outbox, 16)));
+        let lengths = |transports: &[Arc<Outbox>]| transports.iter().map(|outbox| outbox.len()).collect::<Vec<_>>();
+        assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Ok(()));
+        assert_eq!(lengths(&transports), [0, 0, 1]);
+        transports[1].close(EndReason::PeerClosed);
+        transports[2].close(EndReason::PeerClosed);
+        assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Ok(()));
+        let mut batch = std::collections::VecDeque::new();
+        assert!(
+            transports[0]
+                .poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop()), &mut batch)
+                .is_ready()
+        );
+        assert_eq!(batch, [Bytes::from_static(b"frame")], "all of it, after two have refused it");
+        transports[0].close(EndReason::PeerClosed);
+        assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Err(Refusal::Closed));
+    }
+
+    #[test]
     fn a_retired_resident_takes_no_transport() {
         let resident = resident();
         let open = outbox(1);

@@ -340,9 +340,7 @@ impl SendSequence {
         if let Some(missing) = ack.missing_contract_id {
             return self.restore_contract(turn, at, missing);
         }
-        if let Some(sent) = ack.sent_millis
-            && self.settings.measured_resend_floor.is_some()
-        {
+        if let (Some(sent), Some(_)) = (ack.sent_millis, self.settings.measured_resend_floor) {
             self.rtt.echo(turn.now, turn.wall, sent);
         }
         if ack.selective {
@@ -403,9 +401,7 @@ impl SendSequence {
                 turn.out.push_back(Output::Acked { to: turn.peer, message });
             }
         }
-        if self.unacked.is_empty() {
-            self.next_resend = None;
-        }
+        self.next_resend = self.next_resend.filter(|_| !self.unacked.is_empty());
     }
 
     fn settle(&mut self, turn: &mut Turn<'_>, id: Option<ContractId>, bytes: usize, proof: Option<bool>) {
@@ -452,13 +448,12 @@ impl SendSequence {
             return;
         }
         for at in 0..self.unacked.len() {
-            if self.unacked[at].resend_at > turn.now {
-                continue;
+            if self.unacked[at].resend_at <= turn.now {
+                self.count_loss(at);
+                // After the pause the peer may have dropped what it held.
+                self.unacked[at].is_selective = false;
+                self.transmit(turn, at, false);
             }
-            self.count_loss(at);
-            // After the pause the peer may have dropped what it held.
-            self.unacked[at].is_selective = false;
-            self.transmit(turn, at, false);
         }
         self.next_resend = self.unacked.iter().map(|item| item.resend_at).min();
     }
