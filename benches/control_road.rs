@@ -2,9 +2,10 @@
 //! costs that one sends to the control id, beside a relayed frame of the same size and beside encoding and decoding
 //! alone; how many frames there are for it; what is left in memory; and how bursts of CloseContract share commits.
 //!
-//! `cargo bench --bench control_road -- [messages] [memory] [closes]`; without a name, all three. The real relay on one
-//! thread of its own, with read and write loops, WebSocket and control links; its clients are in the same process and
-//! write to memory instead of sockets, and their thread is not counted. Linux only.
+//! `cargo bench --bench control_road -- [messages] [memory] [closes]`; without a name, all three. Of `messages` names of
+//! columns and numbers of clients take a part: `messages push pack 10000`. The real relay on one thread of its own, with
+//! read and write loops, WebSocket and control links; its clients are in the same process and write to memory instead
+//! of sockets, and their thread is not counted. Linux only.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench stops at a surprise")]
 
 use std::collections::VecDeque;
@@ -241,8 +242,13 @@ fn codec(client: &mut Client, pack: &[u8], message: &dyn Fn() -> Frame) -> f64 {
     started.elapsed().as_secs_f64() * 1e6 / ROUNDS as f64
 }
 
+/// The columns of `messages`.
+const COLUMNS: [&str; 6] = ["push", "push-x16", "pack", "pack-x16", "relayed", "relayed-x16"];
+/// Its rows.
+const COUNTS: [u64; 3] = [100, 10_000, 100_000];
+
 /// CPU and frames of pushes and packs, one at a time and several at once.
-fn messages(runtime: &Handle) {
+fn messages(runtime: &Handle, chosen: &Chosen) {
     let mut probe = Node::new(runtime, config(), Arc::new(Nothing), &[id(0)]);
     let pack = probe.clients[0].pack(push().to_frame());
     let bytes = pack.len();
@@ -250,22 +256,25 @@ fn messages(runtime: &Handle) {
         codec(&mut probe.clients[0], &pack, &|| push().to_frame())
     });
     println!("CPU us per message with its ack (frames that the server sends per message)");
-    let cells = ["push", "push x16", "pack", "pack x16", "relayed", "relayed x16"];
-    println!("{:>8} {}", "clients", cells.map(|cell| format!("{cell:>14}")).join(" "));
-    for count in [100, 10_000, 100_000] {
+    println!("{:>8} {}", "clients", COLUMNS.map(|column| format!("{column:>14}")).join(" "));
+    let rows = COUNTS.map(|count| count.to_string());
+    for count in COUNTS.into_iter().filter(|count| chosen.takes(&count.to_string(), &rows)) {
         let ids: Vec<ClientId> = (0..count).map(id).collect();
         let mut node = Node::new(runtime, config(), Arc::new(Nothing), &ids);
-        let cells: [&dyn Fn(&mut Node) -> Cost; 6] = [
-            &|node| node.pushes(1),
-            &|node| node.pushes(BURST),
-            &|node| node.packs(1),
-            &|node| node.packs(BURST),
-            &|node| node.relayed(1, bytes),
-            &|node| node.relayed(BURST, bytes),
-        ];
-        let shown = cells.map(|cell| {
+        let shown = COLUMNS.map(|column| {
+            if !chosen.takes(column, &COLUMNS) {
+                return format!("{:>14}", "-");
+            }
+            let mut cell = || match column {
+                "push" => node.pushes(1),
+                "push-x16" => node.pushes(BURST),
+                "pack" => node.packs(1),
+                "pack-x16" => node.packs(BURST),
+                "relayed" => node.relayed(1, bytes),
+                _ => node.relayed(BURST, bytes),
+            };
             // The first run warms up.
-            let mut costs: Vec<Cost> = (0..4).map(|_| cell(&mut node)).skip(1).collect();
+            let mut costs: Vec<Cost> = (0..4).map(|_| cell()).skip(1).collect();
             costs.sort_by(|a, b| a.micros.total_cmp(&b.micros));
             let Cost { micros, frames } = costs[costs.len() / 2];
             format!("{:>14}", format!("{micros:.2} ({frames:.3})"))
@@ -276,7 +285,7 @@ fn messages(runtime: &Handle) {
 }
 
 /// What 100,000 clients leave that were told something and have sent something.
-fn memory(runtime: &Handle) {
+fn memory(runtime: &Handle, _: &Chosen) {
     const COUNT: u64 = 100_000;
     let mut config = config();
     config.relay.keepalive = Duration::from_secs(5);
@@ -359,7 +368,7 @@ async fn create_all(ledger: &Arc<Ledger>, pairs: Vec<(ClientId, ClientId)>) -> V
 }
 
 /// Closes of 10,000 clients with a contract each, of 100 with 100 each, of one with 2,000.
-fn closes(runtime: &Handle) {
+fn closes(runtime: &Handle, _: &Chosen) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     // The number of the last batch that was synced stands there.
@@ -433,18 +442,29 @@ fn close_all(clients: &mut [Client], mut queues: Vec<VecDeque<Bytes>>) -> usize 
     acks
 }
 
+/// What the command line names.
+struct Chosen(Vec<String>);
+
+impl Chosen {
+    /// Whether `one` of `all` is wanted: it is named, or none of them is.
+    fn takes(&self, one: &str, all: &[impl AsRef<str>]) -> bool {
+        let is_named = |name: &str| self.0.iter().any(|named| named == name);
+        is_named(one) || !all.iter().any(|name| is_named(name.as_ref()))
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         // `cargo test` also builds and starts benches; this one is only for `cargo bench`.
         return;
     }
-    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |name: &str| named.is_empty() || named.contains(&name);
+    let chosen = Chosen(arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect());
     let runtime: Runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    for (name, cell) in [("messages", messages as fn(&Handle)), ("memory", memory), ("closes", closes)] {
-        if wanted(name) {
-            cell(runtime.handle());
+    let cells = [("messages", messages as fn(&Handle, &Chosen)), ("memory", memory), ("closes", closes)];
+    for (name, cell) in cells {
+        if chosen.takes(name, &cells.map(|(name, _)| name)) {
+            cell(runtime.handle(), &chosen);
         }
     }
 }

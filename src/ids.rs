@@ -238,11 +238,10 @@ impl IdGenerator {
         I::from_bytes(last.to_be_bytes())
     }
 
-    /// The next identifier with entropy from the operating system's generator.
+    /// The next identifier with entropy from the thread's generator, which the operating system seeds: it makes many
+    /// numbers at once, and every message of the control id has one.
     pub fn next_random<I: Id>(&self, now: Timestamp) -> I {
-        let mut entropy = [0u8; 16];
-        aws_lc_rs::rand::fill(&mut entropy).expect("the system random generator works");
-        self.next(now, u128::from_be_bytes(entropy))
+        self.next(now, rand::random())
     }
 }
 

@@ -26,6 +26,7 @@ use super::resident::Resident;
 use super::{Relay, announce};
 use crate::control::ControlCaller;
 use crate::telemetry::metrics::GaugeGuard;
+use crate::time::Timestamp;
 use crate::transfer::endpoint::Endpoint;
 use crate::transfer::output::{Delivery, Output, SendOptions, SendRefused, TransferDrop};
 use crate::transfer::settings::EndpointConfig;
@@ -47,16 +48,12 @@ type Handling = Pin<Box<dyn Future<Output = bool> + Send>>;
 /// in use only while something happens, timers among it, is boxed, and gone when nothing does.
 pub fn run(relay: Arc<Relay>, resident: Arc<Resident>) -> impl Future<Output = ()> {
     let mut link = Link::new(relay, resident);
-    let mut has_ended = false;
+    let mut is_wanted = true;
     poll_fn(move |context| {
-        while !has_ended && link.is_wanted() {
-            link.follow_transports();
-            link.carry_out();
-            if !link.poll_event(context) {
-                return Poll::Pending;
-            }
+        is_wanted = is_wanted && link.serve(context);
+        if is_wanted {
+            return Poll::Pending;
         }
-        has_ended = true;
         // What has begun is finished: its effects are wanted, though nobody is left to be told.
         match &mut link.handling {
             Some(handling) => handling.as_mut().poll(context).map(drop),
@@ -82,8 +79,15 @@ struct Link {
     /// The first lists come with the announcement of the first transport.
     is_announced: bool,
     /// Wakes the link when something is due; none while nothing is.
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
     _counted: GaugeGuard,
+}
+
+/// A timer, which is left alone until what it is set for changes.
+struct Alarm {
+    /// When the endpoint had something to do; with a transport coming or going the alarm begins anew.
+    due: Option<Timestamp>,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Link {
@@ -105,52 +109,67 @@ impl Link {
         }
     }
 
-    fn is_wanted(&self) -> bool {
-        let is_expired = self.expires.is_some_and(|expires| Instant::now() >= expires);
-        let is_over = self.relay.stopping.is_cancelled() || self.resident.is_retired();
-        !(is_over || (is_expired && self.relay.registry.forget_detached(&self.resident)))
-    }
-
-    /// Takes the next thing that has happened; false when nothing has, and the task is woken once something does.
-    fn poll_event(&mut self, context: &mut Context<'_>) -> bool {
-        if let Some(handling) = &mut self.handling
-            && let Poll::Ready(done) = handling.as_mut().poll(context)
-        {
-            self.handling = None;
-            if done {
-                self.confirm();
-            } else {
-                // Without an acknowledgement the client sends the packs again, over a transport and to a state anew.
-                self.relay.registry.give_up(&self.resident, EndReason::Unstored);
+    /// Does all there is to do in one go, and has the task woken once there is more; false when the resident is given up.
+    fn serve(&mut self, context: &mut Context<'_>) -> bool {
+        loop {
+            let now = self.relay.clock.now();
+            if let Some(work) = self.resident.control.take(context) {
+                if work.has_new_state && !self.follow_transports(now) {
+                    return false;
+                }
+                self.take(now, work);
             }
-            return true;
+            if self.is_expired() {
+                return false;
+            }
+            self.handle_timeout(now);
+            self.carry_out();
+            while let Some(handling) = &mut self.handling
+                && let Poll::Ready(done) = handling.as_mut().poll(context)
+            {
+                self.handling = None;
+                if !done {
+                    // Without an acknowledgement the client sends the packs again, over a transport and to a state anew.
+                    self.relay.registry.give_up(&self.resident, EndReason::Unstored);
+                    return false;
+                }
+                self.confirm(now);
+                self.carry_out();
+            }
+            if !self.poll_alarm(now, context) {
+                self.shrink();
+                return true;
+            }
         }
-        if let Poll::Ready(work) = self.resident.control.poll_take(context) {
-            self.take(work);
-            return true;
-        }
-        let Some(deadline) = self.next_deadline() else {
-            self.alarm = None;
-            self.shrink();
-            return false;
-        };
-        // An alarm set to this moment rings a little later, and would be set anew then, again and again.
-        let is_due = deadline <= Instant::now() || self.poll_alarm(deadline, context);
-        if is_due {
-            self.alarm = None;
-            self.handle_timeout();
-        } else {
-            self.shrink();
-        }
-        is_due
     }
 
-    fn poll_alarm(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+    /// Whether something is due; if not, the task is woken when it is.
+    fn poll_alarm(&mut self, now: Timestamp, context: &mut Context<'_>) -> bool {
+        let due = self.endpoint.poll_timeout();
+        let rings = match (due, self.expires) {
+            // An alarm set to this moment rings a little later, and would be set anew then, again and again.
+            (Some(due), _) if due <= now => return true,
+            (Some(due), expires) => {
+                let due = Instant::now() + due.since(now);
+                expires.map_or(due, |expires| expires.min(due))
+            }
+            (None, Some(expires)) => expires,
+            (None, None) => {
+                self.alarm = None;
+                return false;
+            }
+        };
+        let alarm = self.alarm.get_or_insert_with(|| Alarm { due, sleep: Box::pin(sleep_until(rings)) });
+        if alarm.due != due {
+            alarm.due = due;
+            alarm.sleep.as_mut().reset(rings);
         }
-        alarm.as_mut().poll(context).is_ready()
+        let has_rung = alarm.sleep.as_mut().poll(context).is_ready();
+        if has_rung {
+            // It may be due a little later by the clock, for which a new one is needed.
+            self.alarm = None;
+        }
+        has_rung
     }
 
     /// Gives back the memory of a past burst.
@@ -161,9 +180,11 @@ impl Link {
         }
     }
 
-    /// Tells the endpoint of transports that came or went.
-    fn follow_transports(&mut self) {
-        let now = self.relay.clock.now();
+    /// Tells the endpoint of transports that came or went; false when the resident is given up, or the relay stops.
+    fn follow_transports(&mut self, now: Timestamp) -> bool {
+        if self.relay.stopping.is_cancelled() || self.resident.is_retired() {
+            return false;
+        }
         let (open_count, attach_count) = self.resident.transport_counts();
         if open_count == 0 {
             if self.endpoint.is_attached() || self.attach_count != attach_count {
@@ -177,10 +198,21 @@ impl Link {
             }
         }
         self.attach_count = attach_count;
+        self.alarm = None;
+        true
     }
 
-    fn take(&mut self, work: Work) {
-        let now = self.relay.clock.now();
+    /// Gives the resident up when no transport has come for too long.
+    fn is_expired(&mut self) -> bool {
+        let is_due = self.expires.is_some_and(|expires| Instant::now() >= expires);
+        // One that has a transport again, or was replaced, says so through the queue.
+        is_due && {
+            self.expires = None;
+            self.relay.registry.forget_detached(&self.resident)
+        }
+    }
+
+    fn take(&mut self, now: Timestamp, work: Work) {
         for frame in work.frames {
             if let Err(reason) = self.endpoint.handle_frame(now, frame) {
                 self.count(reason);
@@ -191,13 +223,13 @@ impl Link {
             self.endpoint.lose_view(now);
         }
         for pack in work.packs {
-            self.push(&pack);
+            self.push(now, &pack);
         }
     }
 
-    fn push(&mut self, pack: &[Push]) {
+    fn push(&mut self, now: Timestamp, pack: &[Push]) {
         let frames = pack.iter().map(Push::to_frame).collect();
-        let sent = self.endpoint.send(self.relay.clock.now(), self.resident.client_id, frames, SendOptions::default());
+        let sent = self.endpoint.send(now, self.resident.client_id, frames, SendOptions::default());
         match sent {
             Ok(_) => drop(self.relay.metrics.pushes.inc()),
             // Full lists follow, with what this pack would have said, be it the announcement itself.
@@ -246,17 +278,19 @@ impl Link {
     fn handle_next(&mut self) -> Handling {
         let closes = self.deliveries.iter().take_while(|delivery| only_closes(&delivery.frames)).count();
         self.begun = closes.max(1);
-        let mut frames = Vec::new();
-        for delivery in self.deliveries.iter_mut().take(self.begun) {
+        let mut begun = self.deliveries.iter_mut().take(self.begun);
+        let mut frames = begun.next().map(|delivery| std::mem::take(&mut delivery.frames)).unwrap_or_default();
+        for delivery in begun {
             frames.append(&mut delivery.frames);
         }
         self.relay.metrics.control_packs.inc_by(self.begun as u64);
         let control = Arc::clone(&self.relay.control);
         let caller = ControlCaller { client_id: self.resident.client_id, network_id: self.resident.network_id };
-        let begins = self.pace.next(Instant::now());
+        let now = Instant::now();
+        let begins = self.pace.next(now);
         Box::pin(async move {
             // Sleeping takes a millisecond at least, and keys are asked for sooner.
-            if begins > Instant::now() {
+            if begins > now {
                 sleep_until(begins).await;
             }
             control.handle(caller, &frames).await
@@ -264,20 +298,13 @@ impl Link {
     }
 
     /// What was begun is done.
-    fn confirm(&mut self) {
-        let now = self.relay.clock.now();
+    fn confirm(&mut self, now: Timestamp) {
         for delivery in self.deliveries.drain(..std::mem::take(&mut self.begun)) {
             self.endpoint.confirm(now, delivery.id);
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let due = self.endpoint.poll_timeout().map(|due| Instant::now() + due.since(self.relay.clock.now()));
-        [due, self.expires].into_iter().flatten().min()
-    }
-
-    fn handle_timeout(&mut self) {
-        let now = self.relay.clock.now();
+    fn handle_timeout(&mut self, now: Timestamp) {
         if self.endpoint.poll_timeout().is_some_and(|due| due <= now) {
             self.endpoint.handle_timeout(now);
         }

@@ -2,7 +2,7 @@
 //! it, and word that its transports have changed. Bounded; the read loops and the pushers never wait.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -23,6 +23,8 @@ pub struct Work {
     pub packs: VecDeque<Vec<Push>>,
     /// Messages were lost: the client needs full lists.
     pub needs_resync: bool,
+    /// A transport came or went, the resident is retired, or the relay stops.
+    pub has_new_state: bool,
 }
 
 /// The queue. One task takes, any may add.
@@ -64,20 +66,18 @@ impl ControlQueue {
 
     /// Says that a transport came or went, or that the resident is retired.
     pub fn transports_changed(&self) {
-        self.change(|_| ());
+        self.change(|state| state.work.has_new_state = true);
     }
 
-    /// Takes everything that waits; pending while there is nothing new.
-    pub fn poll_take(&self, context: &mut Context<'_>) -> Poll<Work> {
+    /// Takes everything that waits, if anything does. The task is woken once there is more, in either case: it need not
+    /// ask again before that.
+    pub fn take(&self, context: &mut Context<'_>) -> Option<Work> {
         let mut state = self.state.lock();
-        if std::mem::take(&mut state.is_changed) {
-            return Poll::Ready(std::mem::take(&mut state.work));
-        }
         match &mut state.waker {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }
-        Poll::Pending
+        std::mem::take(&mut state.is_changed).then(|| std::mem::take(&mut state.work))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -95,23 +95,49 @@ impl ControlQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
-    fn take(queue: &ControlQueue) -> Poll<Work> {
-        queue.poll_take(&mut Context::from_waker(Waker::noop()))
+    fn take(queue: &ControlQueue) -> Option<Work> {
+        queue.take(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn everything_that_waits_is_taken_at_once() {
         let queue = ControlQueue::default();
-        assert!(take(&queue).is_pending());
+        assert!(take(&queue).is_none());
         assert!(queue.push_frame(Bytes::from_static(b"one")) && queue.push_frame(Bytes::from_static(b"two")));
         queue.push_pack(vec![Push::NetworkPeersReset]);
-        let Poll::Ready(work) = take(&queue) else { panic!("nothing to take") };
+        let work = take(&queue).unwrap();
         assert_eq!((work.frames.len(), work.packs.len(), work.needs_resync), (2, 1, false));
-        assert!(take(&queue).is_pending());
+        assert!(!work.has_new_state && take(&queue).is_none());
         queue.transports_changed();
-        assert!(take(&queue).is_ready());
+        assert!(take(&queue).unwrap().has_new_state);
+    }
+
+    #[test]
+    fn one_take_is_enough_to_be_woken_by_what_comes_next() {
+        #[derive(Default)]
+        struct Wakes(AtomicUsize);
+        impl std::task::Wake for Wakes {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (queue, wakes) = (ControlQueue::default(), Arc::<Wakes>::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        for round in 1..=3 {
+            queue.push_frame(Bytes::new());
+            queue.push_frame(Bytes::new());
+            assert_eq!(wakes.0.load(Ordering::Relaxed), round - 1);
+            assert_eq!(queue.take(&mut Context::from_waker(&waker)).unwrap().frames.len(), 2);
+            queue.transports_changed();
+            queue.transports_changed();
+            assert_eq!(wakes.0.load(Ordering::Relaxed), round, "once for all that comes before it is taken");
+            assert!(take(&queue).is_some());
+        }
     }
 
     #[test]
@@ -122,7 +148,7 @@ mod tests {
         for _ in 0..=MAX_PACKS {
             queue.push_pack(vec![Push::NetworkPeersReset]);
         }
-        let Poll::Ready(work) = take(&queue) else { panic!("nothing to take") };
+        let work = take(&queue).unwrap();
         assert!(work.needs_resync && work.packs.is_empty());
     }
 }

@@ -120,9 +120,12 @@ impl Resident {
     /// Sends a frame of the control id on any transport.
     pub fn send_control(&self, frame: Bytes) -> Result<(), Refusal> {
         let transports = self.transports.lock();
-        let mut refusal = Refusal::Closed;
-        for outbox in transports.open.iter().rev() {
-            match outbox.push_control(frame.clone()) {
+        let (mut frame, mut refusal) = (frame, Refusal::Closed);
+        let mut open = transports.open.iter().rev().peekable();
+        while let Some(outbox) = open.next() {
+            // A copy only where another transport may need it.
+            let offered = if open.peek().is_some() { frame.clone() } else { std::mem::take(&mut frame) };
+            match outbox.push_control(offered) {
                 Ok(()) => return Ok(()),
                 Err(other) => refusal = other,
             }
@@ -206,6 +209,28 @@ mod tests {
         let mut frames = run(5);
         resident.spill(&mut frames);
         assert_eq!((old.len(), new.len(), frames.len()), (2, 2, 1));
+    }
+
+    #[test]
+    fn a_frame_of_the_control_id_goes_to_the_newest_transport_that_takes_it() {
+        let resident = resident();
+        let transports = [outbox(10), outbox(10), outbox(10)];
+        assert!(transports.iter().all(|outbox| resident.attach(outbox, 16)));
+        let lengths = |transports: &[Arc<Outbox>]| transports.iter().map(|outbox| outbox.len()).collect::<Vec<_>>();
+        assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Ok(()));
+        assert_eq!(lengths(&transports), [0, 0, 1]);
+        transports[1].close(EndReason::PeerClosed);
+        transports[2].close(EndReason::PeerClosed);
+        assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Ok(()));
+        let mut batch = std::collections::VecDeque::new();
+        assert!(
+            transports[0]
+                .poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop()), &mut batch)
+                .is_ready()
+        );
+        assert_eq!(batch, [Bytes::from_static(b"frame")], "all of it, after two have refused it");
+        transports[0].close(EndReason::PeerClosed);
+        assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Err(Refusal::Closed));
     }
 
     #[test]

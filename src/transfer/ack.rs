@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::outgoing::OutgoingAck;
 use crate::ids::{ContractId, MessageId, SequenceId};
 use crate::time::Timestamp;
-use crate::wire::messages::{Ack, Tag};
 
 /// Selective acks and contract requests gathered at once, at most; what finds no room is sent again by the peer.
 const MAX_GATHERED: usize = 256;
@@ -69,25 +67,25 @@ impl AckWindow {
     }
 
     /// The gathered acks, once due. `advertises` sets the capabilities of the receiver.
-    pub(crate) fn take(&mut self, now: Timestamp, sequence_id: SequenceId, advertises: bool) -> Vec<Ack> {
+    pub(crate) fn take(&mut self, now: Timestamp, sequence_id: SequenceId, advertises: bool) -> Vec<OutgoingAck> {
         if self.due.is_none_or(|due| now < due) {
             return Vec::new();
         }
         self.due = None;
-        let ack = |message_id: MessageId| Ack {
-            message_id: message_id.into(),
-            sequence_id: sequence_id.into(),
-            compact_contract_recovery: advertises,
-            logical_lane_version: advertises.into(),
-            ..Ack::default()
+        let ack = |message_id: MessageId, sent_millis: Option<u64>| OutgoingAck {
+            message_id,
+            sequence_id,
+            selective: false,
+            sent_millis,
+            missing_contract_id: None,
+            advertises,
         };
-        let echo = |of: &AckOf| of.sent_millis.map(|send_time| Tag { send_time });
-        let cumulative = self.cumulative.take().map(|of| Ack { tag: echo(&of), ..ack(of.message_id) });
+        let cumulative = self.cumulative.take().map(|of| ack(of.message_id, of.sent_millis));
         let selective =
-            self.selective.drain(..).map(|of| Ack { selective: true, tag: echo(&of), ..ack(of.message_id) });
-        let missing = self.missing.drain(..).map(|(message_id, contract_id)| Ack {
-            missing_contract_id: Some(Bytes::from(contract_id)),
-            ..ack(message_id)
+            self.selective.drain(..).map(|of| OutgoingAck { selective: true, ..ack(of.message_id, of.sent_millis) });
+        let missing = self.missing.drain(..).map(|(message_id, contract_id)| OutgoingAck {
+            missing_contract_id: Some(contract_id),
+            ..ack(message_id, None)
         });
         cumulative.into_iter().chain(selective).chain(missing).collect()
     }
@@ -109,7 +107,7 @@ mod tests {
 
     fn taken(window: &mut AckWindow) -> Vec<(u8, bool)> {
         let acks = window.take(NOW + DELAY, SEQUENCE, false);
-        acks.iter().map(|ack| (ack.message_id[0], ack.selective)).collect()
+        acks.iter().map(|ack| (ack.message_id.as_bytes()[0], ack.selective)).collect()
     }
 
     #[test]
@@ -142,8 +140,8 @@ mod tests {
         window.ask_for_contract(NOW, of(2).message_id, ContractId::new([4; 16]));
         let acks = window.take(NOW, SEQUENCE, true);
         assert_eq!(acks.len(), 2);
-        assert_eq!(acks[1].missing_contract_id.as_deref(), Some(&[4u8; 16][..]));
-        assert!(acks.iter().all(|ack| ack.compact_contract_recovery && ack.logical_lane_version == 1));
+        assert_eq!(acks[1].missing_contract_id, Some(ContractId::new([4; 16])));
+        assert!(acks.iter().all(|ack| ack.advertises));
     }
 
     #[test]

@@ -308,7 +308,7 @@ impl ReceiveSequence {
 
     fn flush(&mut self, turn: &mut Turn<'_>) {
         for ack in self.acks.take(turn.now, self.id, self.settings.advertises) {
-            turn.transmit(encode_ack(turn.local, turn.peer, ack));
+            turn.transmit(encode_ack(turn.local, turn.peer, &ack));
         }
     }
 

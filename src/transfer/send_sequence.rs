@@ -4,7 +4,7 @@
 //! after an interval that doubles. A cumulative ack ends it and all before it; a selective ack only pauses its resends.
 //! The pack at the front of the unacked ones is the head: a peer that has lost its state resumes there.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,8 +83,9 @@ pub(crate) struct SendSequence {
     next_number: u64,
     queued: VecDeque<Queued>,
     unacked: VecDeque<Unacked>,
-    /// When each unacked pack is resent.
-    resends: BTreeSet<(Timestamp, u64)>,
+    /// No unacked pack is resent before it. The pack that it was the time of may be acked by now: then there is nothing
+    /// to do at that time but to look for the next.
+    next_resend: Option<Timestamp>,
     unacked_bytes: usize,
     /// Bytes of queued and unacked messages.
     held_bytes: usize,
@@ -111,7 +112,7 @@ impl SendSequence {
             next_number: 0,
             queued: VecDeque::new(),
             unacked: VecDeque::new(),
-            resends: BTreeSet::new(),
+            next_resend: None,
             unacked_bytes: 0,
             held_bytes: 0,
             rtt: RttWindow::default(),
@@ -176,7 +177,6 @@ impl SendSequence {
         }
         if self.unacked.is_empty() {
             self.unacked = VecDeque::new();
-            self.resends = BTreeSet::new();
         }
     }
 
@@ -259,6 +259,10 @@ impl SendSequence {
         contract_id: Option<ContractId>,
     ) {
         let message_id = turn.next_id();
+        if self.unacked.capacity() == 0 {
+            // Often it stays the only one.
+            self.unacked.reserve_exact(1);
+        }
         self.unacked.push_back(Unacked {
             handle,
             message_id,
@@ -309,10 +313,9 @@ impl SendSequence {
             sent_millis: turn.wall.as_millis(),
         };
         let frame = encode_pack(turn.local, turn.peer, turn.lane, &pack);
-        self.resends.remove(&(item.resend_at, item.sequence_number));
         item.resend_at = turn.now + interval;
         item.sent_count = item.sent_count.saturating_add(1);
-        self.resends.insert((item.resend_at, item.sequence_number));
+        self.next_resend = Some(self.next_resend.map_or(item.resend_at, |next| next.min(item.resend_at)));
         turn.transmit(frame);
     }
 
@@ -337,7 +340,7 @@ impl SendSequence {
         if let Some(missing) = ack.missing_contract_id {
             return self.restore_contract(turn, at, missing);
         }
-        if let Some(sent) = ack.sent_millis {
+        if let (Some(sent), Some(_)) = (ack.sent_millis, self.settings.measured_resend_floor) {
             self.rtt.echo(turn.now, turn.wall, sent);
         }
         if ack.selective {
@@ -368,11 +371,9 @@ impl SendSequence {
         if item.is_selective {
             return;
         }
-        self.resends.remove(&(item.resend_at, item.sequence_number));
         item.is_selective = true;
         item.first_sent = turn.now;
         item.resend_at = turn.now + self.settings.selective_pause;
-        self.resends.insert((item.resend_at, item.sequence_number));
         for earlier in 0..at.min(GAP_REACH) {
             let item = &mut self.unacked[earlier];
             if item.is_selective {
@@ -390,9 +391,8 @@ impl SendSequence {
     fn settle_through(&mut self, turn: &mut Turn<'_>, at: usize, can_recover_contract: bool) {
         self.last_progress = turn.now;
         self.flight.on_acked(at + 1);
-        let delivered: Vec<Unacked> = self.unacked.drain(..=at).collect();
-        for item in delivered {
-            self.resends.remove(&(item.resend_at, item.sequence_number));
+        for _ in 0..=at {
+            let Some(item) = self.unacked.pop_front() else { break };
             self.unacked_bytes -= item.bytes;
             self.held_bytes -= item.bytes;
             let proof = item.has_carried_contract.then_some(can_recover_contract);
@@ -401,6 +401,7 @@ impl SendSequence {
                 turn.out.push_back(Output::Acked { to: turn.peer, message });
             }
         }
+        self.next_resend = self.next_resend.filter(|_| !self.unacked.is_empty());
     }
 
     fn settle(&mut self, turn: &mut Turn<'_>, id: Option<ContractId>, bytes: usize, proof: Option<bool>) {
@@ -443,25 +444,24 @@ impl SendSequence {
     }
 
     fn resend_due(&mut self, turn: &mut Turn<'_>) {
-        let first_number = self.unacked.front().map_or(0, |item| item.sequence_number);
-        while let Some((due, number)) = self.resends.first().copied()
-            && due <= turn.now
-        {
-            // Unacked packs are numbered without holes.
-            let at = (number - first_number) as usize;
-            self.count_loss(at);
-            if let Some(item) = self.unacked.get_mut(at) {
-                // After the pause the peer may have dropped what it held.
-                item.is_selective = false;
-            }
-            self.transmit(turn, at, false);
+        if self.next_resend.is_none_or(|due| turn.now < due) {
+            return;
         }
+        for at in 0..self.unacked.len() {
+            if self.unacked[at].resend_at <= turn.now {
+                self.count_loss(at);
+                // After the pause the peer may have dropped what it held.
+                self.unacked[at].is_selective = false;
+                self.transmit(turn, at, false);
+            }
+        }
+        self.next_resend = self.unacked.iter().map(|item| item.resend_at).min();
     }
 
     /// When `handle_timeout` next has something to do.
     pub(crate) fn timeout(&self) -> Option<Timestamp> {
-        let resend = self.resends.first().map(|(due, _)| *due).filter(|_| self.attached_at.is_some());
         let is_attached = self.attached_at.is_some();
+        let resend = self.next_resend.filter(|_| is_attached);
         let contracts = self.contracts.as_deref().and_then(|contracts| contracts.timeout(is_attached));
         [resend, contracts, self.deadline(), self.idle_deadline()].into_iter().flatten().min()
     }

@@ -214,6 +214,21 @@ fn an_ack_stops_the_resends_and_the_next_push_is_the_head_with_the_next_number()
 }
 
 #[test]
+fn what_is_acked_is_not_resent_when_its_time_comes_and_what_is_left_is_resent_at_its_own() {
+    let mut script = attached();
+    push(&mut script, 1).unwrap();
+    script.at(ms(300));
+    push(&mut script, 2).unwrap();
+    script.at(ms(700));
+    push(&mut script, 3).unwrap();
+    script.outputs();
+    script.ack(client_id(CLIENT), 0, false).unwrap();
+    script.ack(client_id(CLIENT), 2, true).unwrap();
+    script.expect(&["acked 0"]);
+    script.until(ms(6500), &[(2300, "pack 1 head [2]"), (6300, "pack 1 head [2]")]);
+}
+
+#[test]
 fn a_resent_pack_becomes_the_head_when_those_before_it_are_acked() {
     let mut script = attached();
     push(&mut script, 1).unwrap();
