@@ -228,7 +228,7 @@ mod tests {
                 .poll_take(&mut std::task::Context::from_waker(std::task::Waker::noop()), &mut batch)
                 .is_ready()
         );
-        assert_eq!(batch, [Bytes::from_static(b"frame")], "all of it, after two have refused it");
+        assert_eq!(batch, run(1), "all of it, after two have refused it");
         transports[0].close(EndReason::PeerClosed);
         assert_eq!(resident.send_control(Bytes::from_static(b"frame")), Err(Refusal::Closed));
     }

@@ -250,7 +250,7 @@ mod tests {
             prop_assert_eq!(dropped(DropReason::Spoofed), count(|sent| matches!(sent, Sent::Spoofed)));
             prop_assert_eq!(dropped(DropReason::Malformed), count(|sent| matches!(sent, Sent::Damaged(_))));
             let mut control = 0;
-            while let std::task::Poll::Ready(work) = source.control.poll_take(&mut Context::from_waker(Waker::noop())) {
+            while let Some(work) = source.control.take(&mut Context::from_waker(Waker::noop())) {
                 control += work.frames.len() as u64;
             }
             prop_assert_eq!(control, count(|sent| matches!(sent, Sent::Control)));
