@@ -31,8 +31,8 @@ pub struct Road {
     source: Arc<Resident>,
     flows: Flows,
     run: Vec<Frames>,
-    /// The way of the run, or of the last one.
-    run_path: Option<PathBytes>,
+    /// The way of the run, or of the last one; in memory of its own, which an idle client does not have.
+    run_path: Option<Box<PathBytes>>,
     tally: Tally,
     spoofed: u32,
     spoofed_since: Instant,
@@ -70,7 +70,11 @@ impl Road {
                 if self.run_destination() != Some(destination) {
                     self.gather(walk);
                     self.send_run(now);
-                    self.run_path = Some(PathBytes::new(self.source.client_id, destination));
+                    let path = PathBytes::new(self.source.client_id, destination);
+                    match &mut self.run_path {
+                        Some(run_path) => **run_path = path,
+                        none => *none = Some(Box::new(path)),
+                    }
                 }
             }
             Route::Control => {
@@ -109,11 +113,12 @@ impl Road {
     pub fn tidy(&mut self, now: Timestamp) {
         self.flows.expire(now);
         self.run = Vec::new();
+        self.run_path = None;
     }
 
     #[inline]
     fn run_destination(&self) -> Option<ClientId> {
-        self.run_path.as_ref().and_then(PathBytes::destination)
+        self.run_path.as_deref().and_then(PathBytes::destination)
     }
 
     #[inline]

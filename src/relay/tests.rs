@@ -398,7 +398,7 @@ async fn what_an_idle_client_keeps_is_small() {
     let connection = size_of_val(&relay.relay.serve_websocket(read, write, &[], ticket));
     let resident = Arc::new(Resident::new(id(1), NetworkId::default(), InstanceId::default()));
     let link = size_of_val(&control_link::run(Arc::clone(&relay.relay), resident));
-    assert!(connection <= 928 && link <= 448, "{connection} {link}");
+    assert!(connection <= 896 && link <= 448, "{connection} {link}");
     let quic = size_of_result(|incoming| relay.relay.serve_quic(incoming));
     assert!(quic <= 1168, "{quic}");
 }
