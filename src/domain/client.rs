@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::app;
 use super::association;
 use super::auth::role::WantedIdentity;
+use super::auth::tokens;
 use super::caller::Caller;
 use super::certificate;
 use super::client_key;
@@ -406,6 +407,7 @@ fn end(tx: &mut Tx<'_>, client_id: ClientId, client: ClientRecord) -> Result<(),
     tx.put(&CLIENTS, &client_id, &tombstone)?;
     tx.put(&TOMBSTONES, &(tx.now.day_number(), client_id), &())?;
     client_key::withdraw(tx, &client_id)?;
+    tokens::forget(tx, &client_id)?;
     provide::remove(tx, client_id)?;
     association::remove_of_client(tx, client_id)?;
     tx.effect(Effect::ClientRemoved(client_id));

@@ -33,6 +33,7 @@ use crate::domain::auth::attempts::{Origin, Surface};
 use crate::domain::auth::authenticate::{Audience, Authenticator};
 use crate::domain::auth::role::WantedIdentity;
 use crate::domain::auth::testing::TestService;
+use crate::domain::auth::tokens::Tokens;
 use crate::domain::caller::{Caller, CallerClient};
 use crate::domain::certificate::ClientCertificates;
 use crate::domain::certificate::authority::Authority;
@@ -145,10 +146,10 @@ impl TestApi {
         presence.follow(stats.clone());
         let ledger = Ledger::open(service.clone(), store.clone(), clock.clone(), config).unwrap();
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
-        let keys = Arc::new(TokenKeys::generate());
+        let tokens = Arc::new(Tokens::new(service.clone(), TokenKeys::generate()));
         let companies = vendor::companies(service.config()).unwrap();
         let key_sets = Arc::new(TestService::default());
-        let accounts = Arc::new(Accounts::new(service.clone(), keys.clone(), Pepper::none(), key_sets));
+        let accounts = Arc::new(Accounts::new(service.clone(), tokens.clone(), Pepper::none(), key_sets));
         let outside = vendor::outside(service.config()).unwrap();
         let receipt_key = ReceiptKey::generate();
         let state = ApiState::from(ApiParts {
@@ -156,7 +157,7 @@ impl TestApi {
             servers: Arc::new(Servers::new(service.clone(), providers.clone(), ledger.gate().clone())),
             subscriptions: Arc::new(Subscriptions::new(service.clone(), ledger.clone(), outside, receipt_key)),
             shop: Arc::new(Shop::new(service.clone(), ledger.clone(), companies)),
-            authenticator: Arc::new(Authenticator::new(service.clone(), keys)),
+            authenticator: Arc::new(Authenticator::new(service.clone(), tokens)),
             certificates: Arc::new(ClientCertificates::new(service.clone(), Authority::generate())),
             accounts,
             custody: vendor::custody(&service).unwrap(),

@@ -22,6 +22,7 @@ use crate::domain::association;
 use crate::domain::auth::Accounts;
 use crate::domain::auth::authenticate::Authenticator;
 use crate::domain::auth::method;
+use crate::domain::auth::tokens::Tokens;
 use crate::domain::certificate::ClientCertificates;
 use crate::domain::client::idle::Reaper;
 use crate::domain::contract::Ledger;
@@ -84,7 +85,7 @@ impl Parts {
         let settings = config.store.clone();
         let store = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&settings)).await??);
         let shared: Arc<dyn Store> = Arc::<SledStore>::clone(&store);
-        let keys = Arc::new(TokenKeys::load_or_create(&config.store.path)?);
+        let keys = TokenKeys::load_or_create(&config.store.path)?;
         let pepper = Pepper::load_or_create(&config.store.path)?;
         let seal = SealKey::load_or_create(&config.store.path)?;
         let geography = Geography::open(&config.geoip)?;
@@ -100,8 +101,9 @@ impl Parts {
         let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), seal, sink));
         method::seal_all(&service).await.context("the sign-in methods in the store cannot be sealed")?;
         let key_sets = Arc::new(KeySets::new(config)?);
-        let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&keys), pepper, key_sets));
-        let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), keys));
+        let tokens = Arc::new(Tokens::new(Arc::clone(&service), keys));
+        let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&tokens), pepper, key_sets));
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), Arc::clone(&tokens)));
         let certificates = Arc::new(ClientCertificates::open(Arc::clone(&service), &config.store.path)?);
         certificates.note_source().await?;
         let ledger = Ledger::open(Arc::clone(&service), Arc::clone(&shared), clock.clone(), Arc::clone(config))
@@ -166,6 +168,7 @@ impl Parts {
             tokio::select! {
                 () = driven.drive() => {}
                 () = reaper.drive() => {}
+                () = tokens.drive() => {}
                 () = chores.drive() => {}
                 () = watching.drive() => {}
                 () = expiring => {}

@@ -39,6 +39,7 @@
 //! | 64 | client_keys | client | `domain/client_key.rs` |
 //! | 65 | tls_chains | client | `domain/client_key.rs` |
 //! | 66 | tombstones | day, client | `domain/client.rs` |
+//! | 67 | known_tokens | client | `domain/auth/tokens.rs` |
 //! | 70 | referrals | network, network it brought | `domain/network.rs` |
 //! | 71 | certificates | user, source | `domain/certificate/record.rs` |
 //! | 72 | certificate_sources | source | `domain/certificate/record.rs` |

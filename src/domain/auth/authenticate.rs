@@ -1,15 +1,12 @@
 //! From the text of a token to who is calling.
 //!
-//! The costly half, the signature, is remembered per token. The other half, whether network, user, session and client
-//! still stand, is read from the store each time: a few rows, and a removal counts at once.
+//! The costly half, the signature, is checked once per token (`tokens.rs`). The other half, whether network, user, session
+//! and client still stand, is read from the store each time: a few rows, and a removal counts at once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use parking_lot::Mutex;
-
 use super::session::SESSIONS;
+use super::tokens::Tokens;
 use crate::domain::api_key;
 use crate::domain::caller::Caller;
 use crate::domain::client;
@@ -17,10 +14,8 @@ use crate::domain::error::DomainError;
 use crate::domain::network::{NETWORKS, USERS};
 use crate::domain::operation::{Operation, Tx};
 use crate::domain::service::Service;
-use crate::domain::token::{AUDIENCE_API, AUDIENCE_CONNECT, Claims, TokenError, TokenKeys};
+use crate::domain::token::{AUDIENCE_API, AUDIENCE_CONNECT, Claims, TokenError};
 
-/// Tokens whose signature is remembered: at most twice this many.
-const REMEMBERED: usize = 16_384;
 /// Longest text that is looked at.
 const MAX_TOKEN_BYTES: usize = 8192;
 
@@ -38,40 +33,13 @@ pub enum Audience {
 /// Proves who calls.
 pub struct Authenticator {
     service: Arc<Service>,
-    keys: Arc<TokenKeys>,
-    verified: Mutex<Verified>,
-}
-
-/// Tokens by their SHA-256, in two generations: when the younger is full it becomes the older, whose entries are
-/// dropped unless used.
-#[derive(Default)]
-struct Verified {
-    younger: HashMap<[u8; 32], Arc<Claims>>,
-    older: HashMap<[u8; 32], Arc<Claims>>,
-}
-
-impl Verified {
-    fn get(&mut self, token: &[u8; 32]) -> Option<Arc<Claims>> {
-        if let Some(claims) = self.younger.get(token) {
-            return Some(Arc::clone(claims));
-        }
-        let claims = self.older.remove(token)?;
-        self.insert(*token, Arc::clone(&claims));
-        Some(claims)
-    }
-
-    fn insert(&mut self, token: [u8; 32], claims: Arc<Claims>) {
-        if self.younger.len() >= REMEMBERED {
-            self.older = std::mem::take(&mut self.younger);
-        }
-        self.younger.insert(token, claims);
-    }
+    tokens: Arc<Tokens>,
 }
 
 impl Authenticator {
-    /// An authenticator over the state of `service` and the server's keys.
-    pub fn new(service: Arc<Service>, keys: Arc<TokenKeys>) -> Self {
-        Self { service, keys, verified: Mutex::default() }
+    /// An authenticator over the state of `service` and the server's tokens.
+    pub fn new(service: Arc<Service>, tokens: Arc<Tokens>) -> Self {
+        Self { service, tokens }
     }
 
     /// The caller behind a token or an API key.
@@ -112,21 +80,11 @@ impl Authenticator {
         self.service.read(&Confirm { caller })
     }
 
-    fn verify(&self, token: &str, audience: Audience) -> Result<Arc<Claims>, TokenError> {
+    fn verify(&self, token: &str, audience: Audience) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        let remembered = self.verified.lock().get(&hash);
-        let claims = match remembered {
-            Some(claims) => claims,
-            None => {
-                let claims = Arc::new(self.keys.verify_signature(token)?);
-                self.verified.lock().insert(hash, Arc::clone(&claims));
-                claims
-            }
-        };
+        let claims = self.tokens.verify_signature(token)?;
         // A client without a device is no client, and must not pass for a user either.
         if claims.client_id.is_some() != claims.device_id.is_some() {
             return Err(TokenError::Claims);

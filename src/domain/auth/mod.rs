@@ -10,7 +10,7 @@ use super::caller::Caller;
 use super::error::DomainError;
 use super::password::{PasswordHasher, Pepper};
 use super::service::Service;
-use super::token::{Claims, TokenKeys};
+use super::token::Claims;
 use crate::time::Timestamp;
 
 pub mod attempts;
@@ -28,6 +28,7 @@ pub mod role;
 pub mod seedphrase;
 pub mod session;
 pub mod sign_in_token;
+pub mod tokens;
 pub mod user_auth;
 pub mod verification;
 pub mod wallet;
@@ -41,7 +42,7 @@ mod tests;
 /// Sign-up, sign-in and tokens.
 pub struct Accounts {
     pub(super) service: Arc<Service>,
-    pub(super) keys: Arc<TokenKeys>,
+    pub(super) tokens: Arc<tokens::Tokens>,
     pub(super) hasher: PasswordHasher,
     pub(super) attempts: attempts::Attempts,
     challenges: wallet::Challenges,
@@ -49,11 +50,11 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Accounts over the state of `service`, with tokens under `keys` and passwords under `pepper`. The keys of sign-in
-    /// services come from `key_sets`.
+    /// Accounts over the state of `service`, with their tokens, and passwords under `pepper`. The keys of sign-in services
+    /// come from `key_sets`.
     pub fn new(
         service: Arc<Service>,
-        keys: Arc<TokenKeys>,
+        tokens: Arc<tokens::Tokens>,
         pepper: Pepper,
         key_sets: Arc<dyn key_set::KeySetSource>,
     ) -> Self {
@@ -61,12 +62,12 @@ impl Accounts {
         let hasher = PasswordHasher::new(settings, pepper);
         let attempts = attempts::Attempts::new(settings.attempt_limits);
         let services = sign_in_token::Services::new(settings, &key_sets);
-        Self { service, keys, hasher, attempts, challenges: wallet::Challenges::default(), services }
+        Self { service, tokens, hasher, attempts, challenges: wallet::Challenges::default(), services }
     }
 
     /// Signs claims that an operation has put together, for instance those of a new client.
     pub fn issue(&self, claims: &Claims) -> String {
-        self.keys.issue(claims)
+        self.tokens.issue(claims)
     }
 
     /// A token for an identity as it stands now; used by surfaces that have proven it their own way.

@@ -21,6 +21,7 @@ use super::attempts::{Origin, Surface};
 use super::authenticate::{Audience, Authenticator};
 use super::key_set::KeySetSource;
 use super::outside::OutsideProof;
+use super::tokens::Tokens;
 use super::wallet::{Challenge, WalletProof};
 use crate::config::Config;
 use crate::config::auth::Verify;
@@ -45,7 +46,7 @@ pub struct TestAccounts {
     pub domain: TestDomain,
     pub accounts: Accounts,
     pub authenticator: Authenticator,
-    pub keys: Arc<TokenKeys>,
+    pub tokens: Arc<Tokens>,
     pub sign_in: Arc<TestService>,
 }
 
@@ -67,13 +68,13 @@ impl TestAccounts {
         config.auth.argon2_passes = 1;
         change(&mut config);
         let domain = TestDomain::with_config(config);
-        let keys = Arc::new(TokenKeys::generate());
+        let tokens = Arc::new(Tokens::new(domain.service.clone(), TokenKeys::generate()));
         let sign_in = Arc::new(TestService::default());
         Self {
-            accounts: Accounts::new(domain.service.clone(), keys.clone(), Pepper::none(), sign_in.clone()),
-            authenticator: Authenticator::new(domain.service.clone(), keys.clone()),
+            accounts: Accounts::new(domain.service.clone(), tokens.clone(), Pepper::none(), sign_in.clone()),
+            authenticator: Authenticator::new(domain.service.clone(), tokens.clone()),
             domain,
-            keys,
+            tokens,
             sign_in,
         }
     }
@@ -120,7 +121,7 @@ impl TestAccounts {
     }
 
     pub fn claims(&self, token: &str) -> Claims {
-        self.keys.verify_signature(token).unwrap()
+        self.tokens.verify_signature(token).unwrap()
     }
 
     /// A token of a new client, made as `/network/auth-client` makes it.

@@ -5,10 +5,12 @@ use crate::domain::auth::authenticate::Audience;
 use crate::domain::auth::refresh::RefreshOutcome;
 use crate::domain::auth::session::{self, List, Revoke};
 use crate::domain::auth::testing::*;
+use crate::domain::auth::tokens::{KNOWN_TOKENS, Tokens};
 use crate::domain::client::RemoveClients;
 use crate::domain::effect::Effect;
 use crate::domain::network::{NETWORKS, NetworkRecord};
-use crate::domain::token::{Claims, TokenKeys};
+use crate::domain::testing::id;
+use crate::domain::token::{Claims, TokenKeys, generate_pem};
 use crate::ids::{NetworkId, RecordId, UserId};
 
 #[tokio::test]
@@ -32,10 +34,10 @@ async fn foreign_and_damaged_tokens_are_refused() {
     let user = accounts.member(EMAIL, "hilltop-lab").await.by_jwt;
     let claims = accounts.claims(&user);
     let foreign = TokenKeys::generate().issue(&claims);
-    let other_network = accounts.keys.issue(&Claims { network_id: NetworkId::new([9; 16]), ..claims.clone() });
+    let other_network = accounts.tokens.issue(&Claims { network_id: NetworkId::new([9; 16]), ..claims.clone() });
     let other_user = UserId::new([9; 16]);
-    let other_user = accounts.keys.issue(&Claims { user_id: other_user, sub: Some(other_user), ..claims.clone() });
-    let half_client = accounts.keys.issue(&Claims { client_id: Some(crate::ids::ClientId::new([9; 16])), ..claims });
+    let other_user = accounts.tokens.issue(&Claims { user_id: other_user, sub: Some(other_user), ..claims.clone() });
+    let half_client = accounts.tokens.issue(&Claims { client_id: Some(crate::ids::ClientId::new([9; 16])), ..claims });
     let long = "a".repeat(9000);
     for token in ["", "urn_", "urn_SHORT", "x.y.z", &foreign, &other_network, &other_user, &half_client, &long] {
         assert!(!accounts.is_alive(token), "{token}");
@@ -61,7 +63,7 @@ async fn a_client_token_of_another_device_is_refused() {
     let user = accounts.caller(&accounts.member(EMAIL, "hilltop-lab").await.by_jwt);
     let claims = accounts.claims(&accounts.client_token(&user, 7).await);
     let moved = Claims { device_id: Some(crate::ids::DeviceId::new([9; 16])), ..claims };
-    assert!(!accounts.is_alive(&accounts.keys.issue(&moved)));
+    assert!(!accounts.is_alive(&accounts.tokens.issue(&moved)));
 }
 
 #[tokio::test]
@@ -195,4 +197,77 @@ async fn api_keys_act_as_the_user_until_removed() {
         accounts.domain.run(&create).await.unwrap().unwrap();
     }
     assert_eq!(accounts.domain.run(&create).await.unwrap(), None);
+}
+
+/// The tokens of a server that has just started over the same store, with the keys of the PEM text.
+fn restarted(accounts: &TestAccounts, pem: &str) -> Tokens {
+    Tokens::new(accounts.domain.service.clone(), TokenKeys::from_pem(pem).unwrap())
+}
+
+fn checked(tokens: &Tokens) -> usize {
+    tokens.checked.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_token_made_here_is_known_without_a_check_of_its_signature() {
+    let accounts = TestAccounts::auto();
+    let user = accounts.member(EMAIL, "hilltop-lab").await.by_jwt;
+    let client = accounts.client_token(&accounts.caller(&user), 7).await;
+    assert!(accounts.is_alive(&user) && accounts.is_alive(&client));
+    assert_eq!(checked(&accounts.tokens), 0);
+    // The last letter of a signature of 64 bytes carries four bits that count, and two that do not.
+    let damaged = format!("{}{}", &client[..client.len() - 1], if client.ends_with('A') { 'Q' } else { 'A' });
+    assert!(!accounts.is_alive(&damaged));
+    assert_eq!(checked(&accounts.tokens), 1);
+}
+
+#[tokio::test]
+async fn a_restart_knows_the_last_token_of_each_client() {
+    let (first_key, second_key) = (&generate_pem(), &generate_pem());
+    let accounts = TestAccounts::auto();
+    let user = accounts.caller(&accounts.member(EMAIL, "hilltop-lab").await.by_jwt);
+    let claims = accounts.claims(&accounts.client_token(&user, 7).await);
+    let tokens = restarted(&accounts, first_key);
+    let (older, last) = (tokens.issue(&claims), tokens.issue(&claims));
+
+    let unsaved = restarted(&accounts, first_key);
+    assert_eq!((unsaved.verify_signature(&last), checked(&unsaved)), (Ok(claims.clone()), 1));
+
+    tokens.save().await.unwrap();
+    let after = restarted(&accounts, first_key);
+    assert_eq!((after.verify_signature(&last), checked(&after)), (Ok(claims.clone()), 0));
+    assert_eq!((after.verify_signature(&older), checked(&after)), (Ok(claims.clone()), 1));
+    assert_eq!(
+        (after.verify_signature(&older), checked(&after)),
+        (Ok(claims.clone()), 1),
+        "both are known from now on"
+    );
+    assert_eq!((after.verify_signature(&last), checked(&after)), (Ok(claims.clone()), 1));
+    assert!(after.verify_signature(&last[..last.len() - 2]).is_err());
+
+    let with_another_key = restarted(&accounts, &format!("{second_key}{first_key}"));
+    assert_eq!((with_another_key.verify_signature(&last), checked(&with_another_key)), (Ok(claims), 1));
+    let without_its_key = restarted(&accounts, second_key);
+    assert!(without_its_key.verify_signature(&last).is_err(), "who takes a key away wants its tokens refused");
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_removed_client() {
+    let accounts = TestAccounts::auto();
+    let user = accounts.caller(&accounts.member(EMAIL, "hilltop-lab").await.by_jwt);
+    let removed = async || {
+        let client_ids = vec![id(7)];
+        accounts.domain.run(&RemoveClients { network_id: user.network_id, client_ids }).await.unwrap();
+    };
+    let rows = || accounts.domain.get(&KNOWN_TOKENS, &id(7)).iter().count();
+    accounts.client_token(&user, 7).await;
+    accounts.tokens.save().await.unwrap();
+    assert_eq!(rows(), 1);
+    removed().await;
+    assert_eq!(rows(), 0);
+
+    accounts.client_token(&user, 7).await;
+    removed().await;
+    accounts.tokens.save().await.unwrap();
+    assert_eq!(rows(), 0, "removed before it was saved");
 }
