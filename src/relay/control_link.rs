@@ -48,10 +48,9 @@ type Handling = Pin<Box<dyn Future<Output = bool> + Send>>;
 /// in use only while something happens, timers among it, is boxed, and gone when nothing does.
 pub fn run(relay: Arc<Relay>, resident: Arc<Resident>) -> impl Future<Output = ()> {
     let mut link = Link::new(relay, resident);
-    let mut is_wanted = true;
     poll_fn(move |context| {
-        is_wanted = is_wanted && link.serve(context);
-        if is_wanted {
+        link.is_wanted = link.is_wanted && link.serve(context);
+        if link.is_wanted {
             return Poll::Pending;
         }
         // What has begun is finished: its effects are wanted, though nobody is left to be told.
@@ -78,6 +77,8 @@ struct Link {
     expires: Option<Instant>,
     /// The first lists come with the announcement of the first transport.
     is_announced: bool,
+    /// Whether the resident still stands.
+    is_wanted: bool,
     /// Wakes the link when something is due; none while nothing is.
     alarm: Option<Alarm>,
     _counted: GaugeGuard,
@@ -105,6 +106,7 @@ impl Link {
             attach_count: 0,
             expires: None,
             is_announced: false,
+            is_wanted: true,
             alarm: None,
         }
     }

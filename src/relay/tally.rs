@@ -11,8 +11,8 @@ pub struct Tally {
     received_frames: u64,
     received_bytes: u64,
     relayed: Delivered,
-    dropped: [u32; DropReason::ALL.len()],
-    has_drops: bool,
+    /// In memory of its own, which a client whose frames all arrive does not have.
+    dropped: Option<Box<[u32; DropReason::ALL.len()]>>,
 }
 
 impl Tally {
@@ -33,9 +33,9 @@ impl Tally {
     /// Counts frames that went nowhere.
     #[inline]
     pub fn dropped(&mut self, reason: DropReason, frames: usize) {
-        if let Some(count) = self.dropped.get_mut(reason.index()) {
+        let dropped = self.dropped.get_or_insert_default();
+        if let Some(count) = dropped.get_mut(reason.index()) {
             *count += frames as u32;
-            self.has_drops = true;
         }
     }
 
@@ -52,8 +52,8 @@ impl Tally {
             metrics.frames_relayed.inc_by(relayed.frames as u64);
             metrics.bytes_relayed.inc_by(relayed.bytes as u64);
         }
-        if std::mem::take(&mut self.has_drops) {
-            for (count, counter) in self.dropped.iter_mut().zip(&metrics.frames_dropped) {
+        if let Some(dropped) = &mut self.dropped {
+            for (count, counter) in dropped.iter_mut().zip(&metrics.frames_dropped) {
                 if *count > 0 {
                     counter.inc_by(u64::from(std::mem::take(count)));
                 }

@@ -398,9 +398,10 @@ async fn what_an_idle_client_keeps_is_small() {
     let connection = size_of_val(&relay.relay.serve_websocket(read, write, &[], ticket));
     let resident = Arc::new(Resident::new(id(1), NetworkId::default(), InstanceId::default()));
     let link = size_of_val(&control_link::run(Arc::clone(&relay.relay), resident));
-    assert!(connection <= 896 && link <= 448, "{connection} {link}");
+    // With what the runtime adds to each task, 104 bytes or 112, they fill 1024 bytes and 512.
+    assert!(connection <= 912 && link <= 400, "{connection} {link}");
     let quic = size_of_result(|incoming| relay.relay.serve_quic(incoming));
-    assert!(quic <= 1168, "{quic}");
+    assert!(quic <= 912, "{quic}");
 }
 
 /// What the future of a function takes that cannot be called here.

@@ -5,7 +5,7 @@
 //! fit the one before; the superseded one is closed when nothing sent under it is unacked.
 //! Receiving: verified -> current -> superseded -> closed, at most four open.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -264,7 +264,7 @@ impl SendContracts {
 
 /// The secrets this client has registered, by provide mode: what contracts to it are signed with.
 #[derive(Clone, Default)]
-pub(crate) struct ProvideSecrets(HashMap<i32, Bytes>);
+pub(crate) struct ProvideSecrets(BTreeMap<i32, Bytes>);
 
 impl std::fmt::Debug for ProvideSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -64,7 +64,6 @@ impl Turn<'_> {
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
-    ids: Arc<IdGenerator>,
     time: SteadyTime,
     sending: Sequences<SendSequence>,
     receiving: Sequences<ReceiveSequence>,
@@ -83,7 +82,6 @@ impl Endpoint {
     /// An endpoint that has said and heard nothing, detached. Nothing is due before the first input.
     pub fn new(config: EndpointConfig) -> Self {
         Self {
-            ids: Arc::clone(&config.ids),
             owes_snapshot: config.send.expiry == Expiry::Snapshot,
             config,
             time: SteadyTime::default(),
@@ -410,7 +408,7 @@ impl Endpoint {
     }
 
     fn turn(&mut self, steady: Timestamp, wall: Timestamp, (peer, lane): Key) -> Turn<'_> {
-        Turn { now: steady, wall, local: self.config.local, peer, lane, ids: &self.ids, out: &mut self.out }
+        Turn { now: steady, wall, local: self.config.local, peer, lane, ids: &self.config.ids, out: &mut self.out }
     }
 
     fn with_sending<R>(
@@ -421,7 +419,7 @@ impl Endpoint {
     ) -> Option<R> {
         let steady = self.time.at(now);
         let sequence = self.sending.get_mut(&key)?;
-        let (local, ids, out) = (self.config.local, &*self.ids, &mut self.out);
+        let (local, ids, out) = (self.config.local, &*self.config.ids, &mut self.out);
         Some(act(sequence, &mut Turn { now: steady, wall: now, local, peer: key.0, lane: key.1, ids, out }))
     }
 
@@ -433,7 +431,7 @@ impl Endpoint {
     ) -> Option<R> {
         let steady = self.time.at(now);
         let sequence = self.receiving.get_mut(&key)?;
-        let (local, ids, out) = (self.config.local, &*self.ids, &mut self.out);
+        let (local, ids, out) = (self.config.local, &*self.config.ids, &mut self.out);
         let turn = &mut Turn { now: steady, wall: now, local, peer: key.0, lane: key.1, ids, out };
         self.held_bytes -= sequence.held_bytes();
         let done = act(sequence, turn, &self.secrets);

@@ -35,28 +35,35 @@ const OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct ReadLane {
     connection: quinn::Connection,
+    /// In memory of its own, which a client that may use the lane and does not has not.
+    received: Option<Box<Received>>,
+    metrics: Arc<RelayMetrics>,
+}
+
+#[derive(Debug, Default)]
+struct Received {
     envelopes: EnvelopeReader,
     /// Messages read and not yet taken.
     messages: VecDeque<Bytes>,
-    metrics: Arc<RelayMetrics>,
 }
 
 impl ReadLane {
     /// Reads the datagrams of a connection.
     pub fn new(connection: quinn::Connection, metrics: Arc<RelayMetrics>) -> Self {
-        Self { connection, envelopes: EnvelopeReader::default(), messages: VecDeque::new(), metrics }
+        Self { connection, received: None, metrics }
     }
 
     /// The next message that was read.
     #[inline]
     pub fn pop(&mut self) -> Option<Bytes> {
-        self.messages.pop_front()
+        self.received.as_mut()?.messages.pop_front()
     }
 
     /// Waits for datagrams and reads those that have come, up to a bound. What is no message is counted and passed over,
     /// so there may be none. May be dropped at any time without losing any.
     pub async fn fill(&mut self) -> Result<(), EndReason> {
-        let Self { connection, envelopes, messages, metrics } = self;
+        let Self { connection, received, metrics } = self;
+        let Received { envelopes, messages } = &mut **received.get_or_insert_default();
         let before = messages.len();
         // Kept while nothing comes: it is what wakes this task.
         let mut datagram = pin!(connection.read_datagram());
@@ -90,7 +97,9 @@ impl ReadLane {
 
     /// Gives back the memory of a past burst.
     pub fn shrink(&mut self) {
-        self.messages.shrink_to_fit();
+        if let Some(received) = &mut self.received {
+            received.messages.shrink_to_fit();
+        }
     }
 }
 

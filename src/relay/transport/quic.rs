@@ -60,7 +60,8 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for QuicReader<R> {
         let Some(lane) = self.lane.as_mut().filter(|_| self.is_lane_open) else {
             return self.buffer.fill(&mut self.io).await;
         };
-        let (mut lane, mut stream) = (pin!(lane.fill()), pin!(self.buffer.fill(&mut self.io)));
+        // Boxed, for a client that does not use the lane would keep room for this all the same.
+        let (mut lane, mut stream) = (Box::pin(lane.fill()), pin!(self.buffer.fill(&mut self.io)));
         // Each is read up to its bound every time, so that a flood on one leaves the other its share.
         poll_fn(|context| match (lane.as_mut().poll(context), stream.as_mut().poll(context)) {
             (Poll::Pending, other) | (other, Poll::Pending) => other,
