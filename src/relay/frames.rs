@@ -83,7 +83,7 @@ impl Frames {
 
     /// All of them as a QUIC stream carries them, if that is how they lie in memory.
     #[inline]
-    pub fn as_packed(&self) -> Option<&[u8]> {
+    pub fn as_packed(&self) -> Option<&Bytes> {
         (self.layout == Layout::Packed).then_some(&self.bytes)
     }
 

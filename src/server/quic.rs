@@ -34,8 +34,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const CLIENT_STREAMS: u32 = 2;
 
 /// Receive windows: what one client may have on its way to a slow reader.
-const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const STREAM_WINDOW_BYTES: u32 = 1280 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
 
 /// What is kept for one client that acknowledges slowly.
 const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;

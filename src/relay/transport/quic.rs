@@ -13,10 +13,14 @@ use tokio::io::AsyncRead;
 
 use super::buffer::ReadBuffer;
 use super::lane::{Burst, ReadLane, WriteLane};
-use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message};
+use super::{FrameReader, FrameWriter, MAX_WRITE_BYTES, Message, pool};
 use crate::relay::drop_reason::EndReason;
 use crate::relay::frames::Frames;
 use crate::wire::framer;
+
+/// A piece of the batch of this size or more goes to quinn as it is. Smaller ones are copied: until they are acknowledged
+/// they would keep the whole buffer that they were read into.
+const WHOLE_BYTES: usize = pool::BUFFER_BYTES / 4;
 
 /// Reads messages.
 #[derive(Debug)]
@@ -105,13 +109,20 @@ impl QuicWriter {
 }
 
 /// Takes messages off the front of `batch`, up to [`MAX_WRITE_BYTES`] or one piece of it. Those that the burst does not
-/// send are framed for the stream as one piece of memory: quinn keeps it until acknowledged and searches its pieces one
+/// send are framed for the stream as one piece of memory, unless the first is large and framed already: quinn keeps it until acknowledged and searches its pieces one
 /// by one when it fills a packet.
 pub(super) fn write_batch(batch: &mut VecDeque<Frames>, mut burst: Option<Burst<'_>>) -> Bytes {
+    let has_burst = burst.is_some();
+    let whole =
+        |frames: &Frames| frames.as_packed().filter(|packed| !has_burst && packed.len() >= WHOLE_BYTES).cloned();
+    if let Some(whole) = batch.front().and_then(whole) {
+        batch.pop_front();
+        return whole;
+    }
     let mut bytes = 0;
     let fits = |frames: &&Frames| {
         bytes += framed_bytes(frames);
-        bytes <= MAX_WRITE_BYTES
+        bytes <= MAX_WRITE_BYTES && whole(frames).is_none()
     };
     let pieces = batch.iter().take_while(fits).count().max(1).min(batch.len());
     let on_stream = |frames: &Frames| match &burst {
@@ -187,6 +198,20 @@ mod tests {
         assert_eq!(write_batch(&mut batch, None).len(), 15 * 4100);
         assert_eq!(batch.len(), 5);
         assert!(write_batch(&mut VecDeque::new(), None).is_empty());
+    }
+
+    #[test]
+    fn a_large_piece_stays_where_it_is() {
+        let bytes = [&[0x3f, 0xfc, 0, 0][..], &vec![1; WHOLE_BYTES - framer::HEADER_BYTES]].concat();
+        let large = Frames::packed(bytes.into(), 1, (WHOLE_BYTES - framer::HEADER_BYTES) as u32);
+        let small = Frames::packed(Bytes::from_static(&[0, 1, 0, 0, b'a']), 1, 1);
+        let address = large.as_packed().unwrap().as_ptr();
+        let mut batch = [small.clone(), small.clone(), large, small].into();
+        let mut written = || write_batch(&mut batch, None);
+        assert_eq!(written()[..], [0, 1, 0, 0, b'a', 0, 1, 0, 0, b'a']);
+        assert_eq!(written().as_ptr(), address);
+        assert_eq!(written()[..], [0, 1, 0, 0, b'a']);
+        assert!(written().is_empty());
     }
 
     #[tokio::test]
