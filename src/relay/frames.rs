@@ -381,7 +381,7 @@ mod tests {
     fn packed_messages_can_be_sent_as_they_are() {
         let message = vec![b"ab".to_vec()];
         let packed: Vec<Option<Vec<u8>>> =
-            layouts(&message).iter().map(|frames| frames.as_packed().map(<[u8]>::to_vec)).collect();
+            layouts(&message).iter().map(|frames| frames.as_packed().map(|packed| packed.to_vec())).collect();
         assert_eq!(packed, [Some(vec![0, 2, 0, 0, b'a', b'b']), None, None]);
     }
 }
