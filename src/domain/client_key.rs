@@ -32,15 +32,10 @@ pub struct PublicKey(pub [u8; 32]);
 
 impl TableValue for PublicKey {
     fn encode(&self) -> Vec<u8> {
-        let mut out = vec![1];
-        out.extend_from_slice(&self.0);
-        out
+        self.0.encode()
     }
     fn decode(bytes: &[u8]) -> Option<Self> {
-        match bytes.split_first()? {
-            (1, key) => key.try_into().ok().map(Self),
-            _ => None,
-        }
+        <[u8; 32]>::decode(bytes).map(Self)
     }
 }
 

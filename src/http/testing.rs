@@ -146,7 +146,7 @@ impl TestApi {
         presence.follow(stats.clone());
         let ledger = Ledger::open(service.clone(), store.clone(), clock.clone(), config).unwrap();
         let control = Arc::new(Control::new(service.clone(), ledger.clone()));
-        let tokens = Arc::new(Tokens::new(service.clone(), TokenKeys::generate()));
+        let tokens = Arc::new(Tokens::new(service.clone(), store.clone(), TokenKeys::generate()));
         let companies = vendor::companies(service.config()).unwrap();
         let key_sets = Arc::new(TestService::default());
         let accounts = Arc::new(Accounts::new(service.clone(), tokens.clone(), Pepper::none(), key_sets));

@@ -101,7 +101,7 @@ impl Parts {
         let service = Arc::new(Service::new(Arc::clone(&shared), clock.clone(), Arc::clone(config), seal, sink));
         method::seal_all(&service).await.context("the sign-in methods in the store cannot be sealed")?;
         let key_sets = Arc::new(KeySets::new(config)?);
-        let tokens = Arc::new(Tokens::new(Arc::clone(&service), keys));
+        let tokens = Arc::new(Tokens::new(Arc::clone(&service), Arc::clone(&shared), keys));
         let accounts = Arc::new(Accounts::new(Arc::clone(&service), Arc::clone(&tokens), pepper, key_sets));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&service), Arc::clone(&tokens)));
         let certificates = Arc::new(ClientCertificates::open(Arc::clone(&service), &config.store.path)?);

@@ -121,6 +121,19 @@ macro_rules! json_record {
     };
 }
 
+/// A digest or a key.
+impl TableValue for [u8; 32] {
+    fn encode(&self) -> Vec<u8> {
+        [&[1], &self[..]].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (1, value) => value.try_into().ok(),
+            _ => None,
+        }
+    }
+}
+
 /// An index entry: the key says it all.
 impl TableValue for () {
     fn encode(&self) -> Vec<u8> {

@@ -68,7 +68,7 @@ impl TestAccounts {
         config.auth.argon2_passes = 1;
         change(&mut config);
         let domain = TestDomain::with_config(config);
-        let tokens = Arc::new(Tokens::new(domain.service.clone(), TokenKeys::generate()));
+        let tokens = Arc::new(Tokens::new(domain.service.clone(), domain.store.clone(), TokenKeys::generate()));
         let sign_in = Arc::new(TestService::default());
         Self {
             accounts: Accounts::new(domain.service.clone(), tokens.clone(), Pepper::none(), sign_in.clone()),

@@ -201,7 +201,7 @@ async fn api_keys_act_as_the_user_until_removed() {
 
 /// The tokens of a server that has just started over the same store, with the keys of the PEM text.
 fn restarted(accounts: &TestAccounts, pem: &str) -> Tokens {
-    Tokens::new(accounts.domain.service.clone(), TokenKeys::from_pem(pem).unwrap())
+    Tokens::new(accounts.domain.service.clone(), accounts.domain.store.clone(), TokenKeys::from_pem(pem).unwrap())
 }
 
 fn checked(tokens: &Tokens) -> usize {
