@@ -19,7 +19,8 @@ use crate::relay::frames::Frames;
 use crate::wire::framer;
 
 /// A piece of the batch of this size or more goes to quinn as it is. Smaller ones are copied: until they are acknowledged
-/// they would keep the whole buffer that they were read into.
+/// they would keep the whole buffer that they were read into. So a client that acknowledges slowly keeps at most four times
+/// its send window.
 const WHOLE_BYTES: usize = pool::BUFFER_BYTES / 4;
 
 /// Reads messages.
