@@ -43,8 +43,8 @@ const WAVE: usize = 1000;
 const WAVES: usize = 40;
 /// Messages of one client in the cells with several.
 const BURST: usize = 16;
-/// Time in which a client may send another burst: beyond it packs are paced.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time in which a client may send another pack: of more, all but a few are paced.
+const PAUSE: Duration = Duration::from_millis(6);
 /// What a patient client waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -168,8 +168,8 @@ impl Node {
                 assert!(is_acked, "client {at}: {} of {acked} packs are acked, by {acks} acks", client.acked);
                 frames += acks;
             }
-            if messages > 1 {
-                std::thread::sleep(PAUSE);
+            if messages > 1 || wave.len() == self.clients.len() {
+                std::thread::sleep(PAUSE * messages as u32);
             }
         }
         Cost { micros: micros(before, sent), frames: frames as f64 / sent as f64 }

@@ -12,7 +12,6 @@ use hyper::http::request::Parts;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -210,11 +209,10 @@ fn serve<R: FrameReader, W: FrameWriter>(
     relay: Arc<Relay>,
     arriving: impl Future<Output = Result<(Arrival, R, W), EndReason>> + Send,
 ) -> impl Future<Output = EndReason> + Send {
-    let serving = Arc::clone(&relay);
     let entering = Box::pin(enter_with(Arc::clone(&relay), arriving));
     // Combinators keep the one or the other, where an async block would keep room for both.
     let served = entering.and_then(move |Entered { attached, reader, writer, prober }| {
-        connection::run(&serving, attached, reader, writer, prober).map(Ok)
+        connection::run(attached, reader, writer, prober).map(Ok)
     });
     served.map(move |ended| relay.count_end(ended.unwrap_or_else(|reason| reason)))
 }
@@ -236,13 +234,10 @@ async fn enter_with<R: FrameReader, W: FrameWriter>(
     let prober = relay.prober(arrival.echoes_probes);
     match join(&relay, arrival, running, &mut reader, &mut writer).await {
         Ok(attached) => {
-            if writer.owes() {
-                // The lists of a client that is new are on their way to its outbox, and go with what is owed.
-                yield_now().await;
-                if !attached.outbox.has_waiting() {
-                    let written = timeout(relay.config.relay.write_timeout, write_owed(&mut writer)).await;
-                    written.unwrap_or(Err(EndReason::WriteTimeout))?;
-                }
+            // The lists of a client that is new go with what is owed.
+            if writer.owes() && !attached.outbox.has_waiting() {
+                let written = timeout(relay.config.relay.write_timeout, write_owed(&mut writer)).await;
+                written.unwrap_or(Err(EndReason::WriteTimeout))?;
             }
             Ok(Entered { attached, reader, writer, prober })
         }
@@ -281,17 +276,18 @@ async fn join<R: FrameReader, W: FrameWriter>(
     let limit = relay.config.relay.transports_per_client;
     let joined = relay.registry.join(identity, credentials.instance_id, &outbox, limit);
     let place = arrival.place;
-    let mut attached = Attached { resident: joined.resident, outbox, present: None, place, open, running };
-    if joined.is_new {
-        relay.tasks.spawn(control_link::run(Arc::clone(relay), Arc::clone(&attached.resident)));
-    }
+    let (relay, resident) = (Arc::clone(relay), joined.resident);
+    let mut attached = Attached { relay, resident, outbox, present: None, place, open, running };
+    let relay = &attached.relay;
     // A client removed, or a drain begun, between the check and the join would have missed this transport.
     if handshake::authenticate(&relay.authenticator, &credentials).await == Err(EndReason::Unauthorized) {
         relay.registry.remove(identity.client_id, EndReason::Removed);
     } else if relay.is_draining.load(Ordering::Relaxed) {
         attached.outbox.close(EndReason::Drained);
     }
-    attached.present = Some(announce::announce(relay, &attached.resident, joined.is_new, arrival.address));
+    let present = announce::announce(relay, &attached.resident, joined.is_new, arrival.address);
+    control_link::serve(relay, &attached.resident);
+    attached.present = Some(present);
     Ok(attached)
 }
 

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Relay;
 use super::address_limit::AddressPermit;
 use super::drop_reason::EndReason;
 use super::frames::{Frames, Walk};
@@ -26,6 +25,7 @@ use super::probe::{ProbeStep, Prober, Situation};
 use super::resident::Resident;
 use super::road::Road;
 use super::transport::{FrameReader, FrameWriter, Message};
+use super::{Relay, control_link};
 use crate::domain::presence::PresenceGuard;
 use crate::domain::vitals::Vitals;
 use crate::telemetry::metrics::GaugeGuard;
@@ -48,6 +48,8 @@ struct Pulse {
 
 /// An attached transport; its drop detaches it.
 pub struct Attached {
+    /// Where it is attached.
+    pub relay: Arc<Relay>,
     /// Its client.
     pub resident: Arc<Resident>,
     /// What is to be written to it.
@@ -67,6 +69,8 @@ impl Drop for Attached {
         // Also ends the write loop if the read loop went away in an unusual manner.
         self.outbox.end(EndReason::PeerClosed);
         self.resident.detach(&self.outbox);
+        // A task that is cut off at the end of the runtime can serve nobody.
+        control_link::serve_later(&self.relay, &self.resident);
     }
 }
 
@@ -75,15 +79,16 @@ impl Drop for Attached {
 /// What the loops keep stands in [`ReadLoop`] and [`WriteLoop`], once: the arguments of an async function, and what it
 /// moves into others, take their room twice for as long as it runs.
 pub fn run<R: FrameReader, W: FrameWriter>(
-    relay: &Arc<Relay>,
     attached: Attached,
     reader: R,
     writer: W,
     prober: Option<Box<Prober>>,
 ) -> impl Future<Output = EndReason> + Send + use<R, W> {
+    let (relay, resident) = (&attached.relay, &attached.resident);
     let vitals = attached.present.as_ref().map(|guard| Arc::clone(guard.vitals())).unwrap_or_default();
     let mut write_loop = WriteLoop {
         relay: Arc::clone(relay),
+        resident: Arc::clone(resident),
         outbox: Arc::clone(&attached.outbox),
         vitals: Arc::clone(&vitals),
         writer,
@@ -93,8 +98,7 @@ pub fn run<R: FrameReader, W: FrameWriter>(
     };
     let mut writing = AbortOnDropHandle::new(tokio::spawn(async move { write_loop.run().await }));
     let mut read_loop = ReadLoop {
-        relay: Arc::clone(relay),
-        road: Road::new(Arc::clone(&attached.resident), relay.flows(&attached.resident)),
+        road: Road::new(Arc::clone(resident), relay.flows(resident)),
         reader,
         pulse: Pulse { vitals, prober },
         meter: Meter::new(Instant::now()),
@@ -119,7 +123,6 @@ pub fn run<R: FrameReader, W: FrameWriter>(
 }
 
 struct ReadLoop<R> {
-    relay: Arc<Relay>,
     road: Road,
     reader: R,
     pulse: Pulse,
@@ -131,8 +134,8 @@ struct ReadLoop<R> {
 impl<R: FrameReader> ReadLoop<R> {
     /// Reads until the connection ends.
     async fn run(&mut self) -> EndReason {
-        let Self { relay, road, reader, pulse, meter, idle, attached } = self;
-        let outbox = &*attached.outbox;
+        let Self { road, reader, pulse, meter, idle, attached } = self;
+        let (relay, outbox) = (&attached.relay, &*attached.outbox);
         pulse.poll(outbox);
         let mut turn_bytes = 0;
         loop {
@@ -141,6 +144,9 @@ impl<R: FrameReader> ReadLoop<R> {
             // What came before an offence still goes out.
             let bytes = road.finish(now, &relay.metrics);
             turn_bytes += bytes;
+            if road.take_control() {
+                control_link::serve(relay, &attached.resident);
+            }
             match routed {
                 Ok(true) => {
                     let at = idle.touch();
@@ -267,6 +273,7 @@ impl Pulse {
 /// Writes what the outbox holds, a batch at a time, and a keepalive after silence.
 struct WriteLoop<W> {
     relay: Arc<Relay>,
+    resident: Arc<Resident>,
     outbox: Arc<Outbox>,
     /// Where it is noted how much was written.
     vitals: Arc<Vitals>,
@@ -279,7 +286,7 @@ struct WriteLoop<W> {
 impl<W: FrameWriter> WriteLoop<W> {
     /// Writes until the connection ends.
     async fn run(&mut self) -> EndReason {
-        let Self { relay, outbox, vitals, writer, batch, meter, idle } = self;
+        let Self { relay, resident, outbox, vitals, writer, batch, meter, idle } = self;
         let write_timeout = relay.config.relay.write_timeout;
         let reason = loop {
             // One place that writes, for both: each has room of its own in what an idle client keeps.
@@ -287,6 +294,10 @@ impl<W: FrameWriter> WriteLoop<W> {
                 biased;
                 taken = poll_fn(|context| outbox.poll_take(context, batch)) => match taken {
                     Taken::Closed(reason) => break reason,
+                    Taken::Control => {
+                        control_link::serve(relay, resident);
+                        continue;
+                    }
                     Taken::Frames { count, bytes, pong } => {
                         relay.metrics.frames_sent.inc_by(count as u64);
                         (bytes as u64, pong, false)

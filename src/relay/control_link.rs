@@ -1,26 +1,40 @@
 //! One client's conversation with the control id, and the life of its resident.
 //!
-//! A task per resident joins three parts: the resident's queue (what the client sent, what is to be pushed), the
-//! transfer endpoint in its control role (order, acks, resends), and the handler of control messages. A pack is
-//! acknowledged only once its effects are durable. The task ends once the resident is replaced or removed, or has been
-//! without transports for `relay.resident_linger`.
+//! It joins three parts: the resident's queue (what the client sent, what is to be pushed), the transfer endpoint in its
+//! control role (order, acks, resends), and the handler of control messages. A pack is acknowledged only once its effects
+//! are durable. The conversation ends once the resident is replaced or removed, or has been without transports for
+//! `relay.resident_linger`.
 //!
 //! ```text
 //!   queue --frames--> endpoint --Deliver--> handler --done--> endpoint.confirm --Transmit(ack)--> resident
 //!         --packs---> endpoint.send ------------------------------------Transmit(pack)----------> resident
 //! ```
+//!
+//! It has no task of its own: [`serve`] runs in whichever task has found work for it. A pushed message costs the write
+//! loop that sends it no second wake-up, and an acknowledgement none to the read loop that reads it.
+//!
+//! | what happens | who serves |
+//! |---|---|
+//! | a frame of the client | the read loop, after what it has read at once |
+//! | a message for the client | the write loop of its newest transport |
+//! | a transport comes, or goes | the task that joins it, or one made for the moment |
+//! | the handler has finished | the task that waited for it |
+//! | something is due | the task of [`Alarms`](super::alarms::Alarms) |
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::time::{Instant, Sleep, sleep_until};
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
 
-use super::control_queue::Work;
+use super::alarms::Alarm;
+use super::control_queue::{ControlQueue, Work};
 use super::drop_reason::{DropReason, EndReason};
 use super::resident::Resident;
 use super::{Relay, announce};
@@ -41,137 +55,166 @@ const BURST: u32 = 16;
 /// Packs that close contracts and wait together count as one, for they share a commit.
 const PACE: Duration = Duration::from_millis(5);
 
+/// Passes after which the others on the thread have a turn, for a client that always says more meanwhile.
+const MAX_PASSES: usize = 8;
+
 /// Packs on their way through the handler; false in the end when they could not be handled now.
 type Handling = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Runs until the resident is given up, or the relay stops. Every client has one of these, which mostly waits: what is
-/// in use only while something happens, timers among it, is boxed, and gone when nothing does.
-pub fn run(relay: Arc<Relay>, resident: Arc<Resident>) -> impl Future<Output = ()> {
-    let mut link = Link::new(relay, resident);
-    poll_fn(move |context| {
-        link.is_wanted = link.is_wanted && link.serve(context);
-        if link.is_wanted {
-            return Poll::Pending;
-        }
-        // What has begun is finished: its effects are wanted, though nobody is left to be told.
-        match &mut link.handling {
-            Some(handling) => handling.as_mut().poll(context).map(drop),
-            None => Poll::Ready(()),
-        }
-    })
+/// The conversation of one resident, which exists from the first work for it until the resident is given up.
+#[derive(Debug, Default)]
+pub struct ControlLink {
+    /// What waits for it.
+    pub queue: ControlQueue,
+    /// Held by whoever serves the queue; nobody waits for it.
+    link: Mutex<Option<Box<Link>>>,
 }
 
+impl ControlLink {
+    /// Ends the conversation of a resident that is retired. If somebody serves it, they do.
+    pub fn end(&self) {
+        self.queue.transports_changed();
+        let mut work = self.queue.begin();
+        while work.is_some() {
+            *self.link.lock() = None;
+            work = self.queue.next();
+        }
+    }
+}
+
+/// Does all there is to do, unless somebody is at it, who then also does what has come since. For every task that has
+/// added work; it must hold no lock.
+pub fn serve(relay: &Arc<Relay>, resident: &Arc<Resident>) {
+    let control = &resident.control;
+    let mut work = control.queue.begin();
+    let mut passes = 0;
+    while let Some(taken) = work {
+        let mut link = control.link.lock();
+        let pass = Pass { relay, resident, now: relay.clock.now() };
+        if link.is_none() && pass.is_wanted() {
+            *link = Some(Box::new(Link::new(relay, resident)));
+        }
+        if !link.as_mut().is_some_and(|link| link.serve(&pass, taken)) {
+            *link = None;
+        }
+        drop(link);
+        passes += 1;
+        if passes == MAX_PASSES {
+            if control.queue.leave() {
+                serve_later(relay, resident);
+            }
+            return;
+        }
+        work = control.queue.next();
+    }
+}
+
+/// As [`serve`], in a task of its own: for those who may hold a lock, or be no task.
+pub fn serve_later(relay: &Arc<Relay>, resident: &Arc<Resident>) {
+    let (served, resident) = (Arc::clone(relay), Arc::clone(resident));
+    relay.tasks.spawn_on(async move { serve(&served, &resident) }, &relay.runtime);
+}
+
+/// Messages for the client have come: whoever can send them serves. Without a transport they wait for the next one.
+pub fn push(resident: &Resident, pack: Vec<Push>) {
+    if resident.control.queue.push_pack(pack) {
+        resident.nudge();
+    }
+}
+
+/// What one look at the queue has around it.
+struct Pass<'a> {
+    relay: &'a Arc<Relay>,
+    resident: &'a Arc<Resident>,
+    now: Timestamp,
+}
+
+impl Pass<'_> {
+    /// Whether the resident still stands.
+    fn is_wanted(&self) -> bool {
+        !self.relay.stopping.is_cancelled() && !self.resident.is_retired()
+    }
+}
+
+#[derive(Debug)]
 struct Link {
-    relay: Arc<Relay>,
-    resident: Arc<Resident>,
     endpoint: Endpoint,
     /// Packs that are not handled; bounded by the endpoint, which takes no more than it may leave unacked.
     deliveries: VecDeque<Delivery>,
     /// As many of them, from the front, are with the handler.
     begun: usize,
-    handling: Option<Handling>,
     pace: Pace,
     /// Transports ever attached, as far as the endpoint knows.
-    attach_count: u64,
+    attach_count: u32,
     /// When the resident is given up, if no transport comes.
     expires: Option<Instant>,
     /// The first lists come with the announcement of the first transport.
     is_announced: bool,
-    /// Whether the resident still stands.
-    is_wanted: bool,
-    /// Wakes the link when something is due; none while nothing is.
-    alarm: Option<Alarm>,
+    alarm: Alarm,
     _counted: GaugeGuard,
 }
 
-/// A timer, which is left alone until what it is set for changes.
-struct Alarm {
-    /// When the endpoint had something to do; with a transport coming or going the alarm begins anew.
-    due: Option<Timestamp>,
-    sleep: Pin<Box<Sleep>>,
-}
-
 impl Link {
-    fn new(relay: Arc<Relay>, resident: Arc<Resident>) -> Self {
+    fn new(relay: &Relay, resident: &Arc<Resident>) -> Self {
         let config = EndpointConfig::control(resident.client_id, Arc::clone(&relay.ids));
         Self {
-            _counted: GaugeGuard::new(&relay.metrics.residents),
-            relay,
-            resident,
             endpoint: Endpoint::new(config),
             deliveries: VecDeque::new(),
             begun: 0,
-            handling: None,
             pace: Pace { spent_until: Instant::now() },
             attach_count: 0,
             expires: None,
             is_announced: false,
-            is_wanted: true,
-            alarm: None,
+            alarm: Alarm::new(&relay.alarms, resident),
+            _counted: GaugeGuard::new(&relay.metrics.residents),
         }
     }
 
-    /// Does all there is to do in one go, and has the task woken once there is more; false when the resident is given up.
-    fn serve(&mut self, context: &mut Context<'_>) -> bool {
+    /// Does what there is to do now; false when the resident is given up. What has begun with the handler is finished
+    /// in either case: its effects are wanted, though nobody is left to be told.
+    fn serve(&mut self, pass: &Pass<'_>, work: Work) -> bool {
+        if work.has_new_state && !self.follow_transports(pass) {
+            return false;
+        }
+        let mut handled = work.handled;
+        self.take(pass, work);
+        if self.is_expired(pass) {
+            return false;
+        }
+        if self.endpoint.poll_timeout().is_some_and(|due| due <= pass.now) {
+            self.endpoint.handle_timeout(pass.now);
+        }
         loop {
-            let now = self.relay.clock.now();
-            if let Some(work) = self.resident.control.take(context) {
-                if work.has_new_state && !self.follow_transports(now) {
-                    return false;
-                }
-                self.take(now, work);
-            }
-            if self.is_expired() {
-                return false;
-            }
-            self.handle_timeout(now);
-            self.carry_out();
-            while let Some(handling) = &mut self.handling
-                && let Poll::Ready(done) = handling.as_mut().poll(context)
-            {
-                self.handling = None;
-                if !done {
+            match handled {
+                Some(true) => self.confirm(pass.now),
+                Some(false) => {
                     // Without an acknowledgement the client sends the packs again, over a transport and to a state anew.
-                    self.relay.registry.give_up(&self.resident, EndReason::Unstored);
+                    pass.relay.registry.give_up(pass.resident, EndReason::Unstored);
                     return false;
                 }
-                self.confirm(now);
-                self.carry_out();
+                None => {}
             }
-            if !self.poll_alarm(now, context) {
-                self.shrink();
-                return true;
+            self.carry_out(pass);
+            if self.begun > 0 || self.deliveries.is_empty() {
+                break;
             }
+            handled = handle(pass, self.next_handling(pass));
         }
+        self.shrink();
+        self.set_alarm(pass.now);
+        true
     }
 
-    /// Whether something is due; if not, the task is woken when it is.
-    fn poll_alarm(&mut self, now: Timestamp, context: &mut Context<'_>) -> bool {
+    fn set_alarm(&mut self, now: Timestamp) {
         let due = self.endpoint.poll_timeout();
-        let rings = match (due, self.expires) {
-            // An alarm set to this moment rings a little later, and would be set anew then, again and again.
-            (Some(due), _) if due <= now => return true,
-            (Some(due), expires) => {
-                let due = Instant::now() + due.since(now);
-                expires.map_or(due, |expires| expires.min(due))
-            }
-            (None, Some(expires)) => expires,
-            (None, None) => {
-                self.alarm = None;
-                return false;
-            }
-        };
-        let alarm = self.alarm.get_or_insert_with(|| Alarm { due, sleep: Box::pin(sleep_until(rings)) });
-        if alarm.due != due {
-            alarm.due = due;
-            alarm.sleep.as_mut().reset(rings);
+        if due.is_none() && self.expires.is_none() {
+            return;
         }
-        let has_rung = alarm.sleep.as_mut().poll(context).is_ready();
-        if has_rung {
-            // It may be due a little later by the clock, for which a new one is needed.
-            self.alarm = None;
+        let moment = Instant::now();
+        let due = due.map(|due| moment + due.since(now));
+        if let Some(first) = due.into_iter().chain(self.expires).min() {
+            self.alarm.set(first, moment);
         }
-        has_rung
     }
 
     /// Gives back the memory of a past burst.
@@ -183,101 +226,93 @@ impl Link {
     }
 
     /// Tells the endpoint of transports that came or went; false when the resident is given up, or the relay stops.
-    fn follow_transports(&mut self, now: Timestamp) -> bool {
-        if self.relay.stopping.is_cancelled() || self.resident.is_retired() {
+    fn follow_transports(&mut self, pass: &Pass<'_>) -> bool {
+        if !pass.is_wanted() {
             return false;
         }
-        let (open_count, attach_count) = self.resident.transport_counts();
+        let (open_count, attach_count) = pass.resident.transport_counts();
         if open_count == 0 {
             if self.endpoint.is_attached() || self.attach_count != attach_count {
-                self.endpoint.detach(now);
-                self.expires = Some(Instant::now() + self.relay.config.relay.resident_linger);
+                self.endpoint.detach(pass.now);
+                self.expires = Some(Instant::now() + pass.relay.config.relay.resident_linger);
             }
         } else {
             self.expires = None;
             if self.attach_count != attach_count {
-                self.endpoint.attach(now);
+                self.endpoint.attach(pass.now);
             }
         }
         self.attach_count = attach_count;
-        self.alarm = None;
         true
     }
 
     /// Gives the resident up when no transport has come for too long.
-    fn is_expired(&mut self) -> bool {
+    fn is_expired(&mut self, pass: &Pass<'_>) -> bool {
         let is_due = self.expires.is_some_and(|expires| Instant::now() >= expires);
         // One that has a transport again, or was replaced, says so through the queue.
         is_due && {
             self.expires = None;
-            self.relay.registry.forget_detached(&self.resident)
+            pass.relay.registry.forget_detached(pass.resident)
         }
     }
 
-    fn take(&mut self, now: Timestamp, work: Work) {
+    fn take(&mut self, pass: &Pass<'_>, work: Work) {
         for frame in work.frames {
-            if let Err(reason) = self.endpoint.handle_frame(now, frame) {
-                self.count(reason);
+            if let Err(reason) = self.endpoint.handle_frame(pass.now, frame) {
+                pass.count(reason);
             }
         }
         if work.needs_resync {
-            self.relay.metrics.pushes_lost.inc();
-            self.endpoint.lose_view(now);
+            pass.relay.metrics.pushes_lost.inc();
+            self.endpoint.lose_view(pass.now);
         }
         for pack in work.packs {
-            self.push(now, &pack);
+            self.push(pass, &pack);
         }
     }
 
-    fn push(&mut self, now: Timestamp, pack: &[Push]) {
+    fn push(&mut self, pass: &Pass<'_>, pack: &[Push]) {
+        let (relay, client_id) = (pass.relay, pass.resident.client_id);
         let frames = pack.iter().map(Push::to_frame).collect();
-        let sent = self.endpoint.send(now, self.resident.client_id, frames, SendOptions::default());
-        match sent {
-            Ok(_) => drop(self.relay.metrics.pushes.inc()),
+        match self.endpoint.send(pass.now, client_id, frames, SendOptions::default()) {
+            Ok(_) => drop(relay.metrics.pushes.inc()),
             // Full lists follow, with what this pack would have said, be it the announcement itself.
             Err(SendRefused::SnapshotOwed | SendRefused::QueueFull) => {
-                self.relay.metrics.pushes_lost.inc();
+                relay.metrics.pushes_lost.inc();
                 self.is_announced = true;
             }
             Err(error) => {
-                self.relay.metrics.pushes_lost.inc();
-                tracing::error!(client = %self.resident.client_id, %error, "a message to a client cannot be sent");
+                relay.metrics.pushes_lost.inc();
+                tracing::error!(client = %client_id, %error, "a message to a client cannot be sent");
             }
         }
     }
 
-    /// Does what the endpoint asks for, and gives the handler its next packs.
-    fn carry_out(&mut self) {
+    /// Does what the endpoint asks for.
+    fn carry_out(&mut self, pass: &Pass<'_>) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
-                Output::Transmit(frame) => self.transmit(frame),
+                // A frame that finds no room is sent again by the protocol, like one that is lost on the way.
+                Output::Transmit(frame) => drop(pass.resident.send_control(frame)),
                 Output::Deliver(delivery) => self.deliveries.push_back(delivery),
-                Output::NeedsSnapshot => self.send_lists(),
+                Output::NeedsSnapshot => self.send_lists(pass),
                 Output::Acked { .. } => {}
-                Output::Expired { .. } => drop(self.relay.metrics.pushes_lost.inc()),
+                Output::Expired { .. } => drop(pass.relay.metrics.pushes_lost.inc()),
                 // Conversations with the control id have no contracts.
                 Output::NeedsContract { .. } | Output::CloseContract(_) => {}
             }
         }
-        if self.handling.is_none() && !self.deliveries.is_empty() {
-            self.handling = Some(self.handle_next());
-        }
-    }
-
-    fn transmit(&self, frame: Bytes) {
-        // A frame that finds no room is sent again by the protocol, like one that is lost on the way.
-        let _ = self.resident.send_control(frame);
     }
 
     /// The client's view is unknown. The lists arrive through the queue.
-    fn send_lists(&mut self) {
+    fn send_lists(&mut self, pass: &Pass<'_>) {
         if std::mem::replace(&mut self.is_announced, true) {
-            announce::send_lists(&self.relay, self.resident.client_id);
+            announce::send_lists(pass.relay, pass.resident.client_id);
         }
     }
 
     /// Begins with the next pack, or with all next ones that only close contracts.
-    fn handle_next(&mut self) -> Handling {
+    fn next_handling(&mut self, pass: &Pass<'_>) -> Handling {
         let closes = self.deliveries.iter().take_while(|delivery| only_closes(&delivery.frames)).count();
         self.begun = closes.max(1);
         let mut begun = self.deliveries.iter_mut().take(self.begun);
@@ -285,18 +320,20 @@ impl Link {
         for delivery in begun {
             frames.append(&mut delivery.frames);
         }
-        self.relay.metrics.control_packs.inc_by(self.begun as u64);
-        let control = Arc::clone(&self.relay.control);
-        let caller = ControlCaller { client_id: self.resident.client_id, network_id: self.resident.network_id };
+        pass.relay.metrics.control_packs.inc_by(self.begun as u64);
+        let control = Arc::clone(&pass.relay.control);
+        let caller = ControlCaller { client_id: pass.resident.client_id, network_id: pass.resident.network_id };
         let now = Instant::now();
         let begins = self.pace.next(now);
-        Box::pin(async move {
+        let handling = async move {
             // Sleeping takes a millisecond at least, and keys are asked for sooner.
             if begins > now {
                 sleep_until(begins).await;
             }
             control.handle(caller, &frames).await
-        })
+        };
+        // A handler that fails in an unusual manner has not handled its packs, and the client must not wait for ever.
+        Box::pin(AssertUnwindSafe(handling).catch_unwind().map(|handled| handled.unwrap_or(false)))
     }
 
     /// What was begun is done.
@@ -305,13 +342,9 @@ impl Link {
             self.endpoint.confirm(now, delivery.id);
         }
     }
+}
 
-    fn handle_timeout(&mut self, now: Timestamp) {
-        if self.endpoint.poll_timeout().is_some_and(|due| due <= now) {
-            self.endpoint.handle_timeout(now);
-        }
-    }
-
+impl Pass<'_> {
     fn count(&self, reason: TransferDrop) {
         let reason = match reason {
             TransferDrop::Full => DropReason::ControlQueueFull,
@@ -324,11 +357,26 @@ impl Link {
     }
 }
 
+/// Handles packs at once if nothing has to be waited for; otherwise a task does, and says so through the queue.
+fn handle(pass: &Pass<'_>, mut handling: Handling) -> Option<bool> {
+    if let Poll::Ready(is_done) = handling.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return Some(is_done);
+    }
+    let (relay, resident) = (Arc::clone(pass.relay), Arc::clone(pass.resident));
+    let waiting = async move {
+        resident.control.queue.handled(handling.await);
+        serve(&relay, &resident);
+    };
+    pass.relay.tasks.spawn_on(waiting, &pass.relay.runtime);
+    None
+}
+
 fn only_closes(frames: &[Frame]) -> bool {
     frames.iter().all(|frame| frame.message_type == i32::from(MessageType::TransferCloseContract))
 }
 
 /// Which packs may begin: [`BURST`] at once, then one in each [`PACE`]. The burst grows again at that rate.
+#[derive(Debug)]
 struct Pace {
     /// When the whole burst is there again.
     spent_until: Instant,

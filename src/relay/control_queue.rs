@@ -1,8 +1,13 @@
 //! What waits for one client's control conversation: frames it sent to the control id, messages the platform has for
-//! it, and word that its transports have changed. Bounded; the read loops and the pushers never wait.
-
-use std::collections::VecDeque;
-use std::task::{Context, Waker};
+//! it, and word that its transports have changed, that packs were handled, or that something is due. Bounded; those who
+//! add never wait.
+//!
+//! Nobody is appointed to take what waits. One of those who add does, and meanwhile also takes what others add:
+//!
+//! ```text
+//!   idle --begin--> served --next: more--> served
+//!     ^                \--next: nothing--> idle
+//! ```
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,16 +23,18 @@ const MAX_PACKS: usize = 256;
 #[derive(Debug, Default)]
 pub struct Work {
     /// Frames the client sent, in order.
-    pub frames: VecDeque<Bytes>,
+    pub frames: Vec<Bytes>,
     /// Messages for the client; those of one element travel in one pack.
-    pub packs: VecDeque<Vec<Push>>,
+    pub packs: Vec<Vec<Push>>,
     /// Messages were lost: the client needs full lists.
     pub needs_resync: bool,
     /// A transport came or went, the resident is retired, or the relay stops.
     pub has_new_state: bool,
+    /// The packs that were with the handler have been handled; false when they could not be.
+    pub handled: Option<bool>,
 }
 
-/// The queue. One task takes, any may add.
+/// The queue. Any may add; one at a time serves.
 #[derive(Debug, Default)]
 pub struct ControlQueue {
     state: Mutex<State>,
@@ -37,107 +44,136 @@ pub struct ControlQueue {
 struct State {
     work: Work,
     is_changed: bool,
-    waker: Option<Waker>,
+    is_served: bool,
+}
+
+impl State {
+    fn take(&mut self) -> Option<Work> {
+        std::mem::take(&mut self.is_changed).then(|| std::mem::take(&mut self.work))
+    }
 }
 
 impl ControlQueue {
     /// Adds a frame the client sent; false when there is no room.
     pub fn push_frame(&self, frame: Bytes) -> bool {
-        self.change(|state| {
-            let has_room = state.work.frames.len() < MAX_FRAMES;
-            if has_room {
-                state.work.frames.push_back(frame);
-            }
-            has_room
-        })
+        let mut state = self.change();
+        let has_room = state.work.frames.len() < MAX_FRAMES;
+        if has_room {
+            state.work.frames.push(frame);
+        }
+        has_room
     }
 
-    /// Adds messages for the client that travel in one pack.
-    pub fn push_pack(&self, pack: Vec<Push>) {
-        self.change(|state| {
-            if state.work.packs.len() < MAX_PACKS {
-                state.work.packs.push_back(pack);
-            } else {
-                state.work.packs = VecDeque::new();
-                state.work.needs_resync = true;
-            }
-        });
+    /// Adds messages for the client that travel in one pack; true when nothing waited before and nobody serves, so that
+    /// somebody must be told.
+    pub fn push_pack(&self, pack: Vec<Push>) -> bool {
+        let mut state = self.state.lock();
+        let is_first = !std::mem::replace(&mut state.is_changed, true) && !state.is_served;
+        if state.work.packs.len() < MAX_PACKS {
+            state.work.packs.push(pack);
+        } else {
+            state.work.packs = Vec::new();
+            state.work.needs_resync = true;
+        }
+        is_first
     }
 
     /// Says that a transport came or went, or that the resident is retired.
     pub fn transports_changed(&self) {
-        self.change(|state| state.work.has_new_state = true);
+        self.change().work.has_new_state = true;
     }
 
-    /// Takes everything that waits, if anything does. The task is woken once there is more, in either case: it need not
-    /// ask again before that.
-    pub fn take(&self, context: &mut Context<'_>) -> Option<Work> {
+    /// Says that the handler has finished, and whether it could handle what it got.
+    pub fn handled(&self, is_done: bool) {
+        self.change().work.handled = Some(is_done);
+    }
+
+    /// Says that something is due.
+    pub fn ring(&self) {
+        drop(self.change());
+    }
+
+    /// Begins to serve with everything that waits; `None` when nothing does, or when somebody serves already, who then
+    /// also takes what waits now. Whoever has begun goes on until [`ControlQueue::next`] has nothing, or leaves.
+    pub fn begin(&self) -> Option<Work> {
         let mut state = self.state.lock();
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
+        if state.is_served {
+            return None;
         }
-        std::mem::take(&mut state.is_changed).then(|| std::mem::take(&mut state.work))
+        let work = state.take();
+        state.is_served = work.is_some();
+        work
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// What has come meanwhile; with `None` the serving has ended.
+    pub fn next(&self) -> Option<Work> {
         let mut state = self.state.lock();
-        let result = change(&mut state);
+        let work = state.take();
+        state.is_served = work.is_some();
+        work
+    }
+
+    /// Ends the serving; true when something waits, and the caller must see to it that somebody begins again.
+    pub fn leave(&self) -> bool {
+        let mut state = self.state.lock();
+        state.is_served = false;
+        state.is_changed
+    }
+
+    fn change(&self) -> parking_lot::MutexGuard<'_, State> {
+        let mut state = self.state.lock();
         state.is_changed = true;
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        result
+        state
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
-
-    fn take(queue: &ControlQueue) -> Option<Work> {
-        queue.take(&mut Context::from_waker(Waker::noop()))
-    }
 
     #[test]
     fn everything_that_waits_is_taken_at_once() {
         let queue = ControlQueue::default();
-        assert!(take(&queue).is_none());
+        assert!(queue.begin().is_none());
         assert!(queue.push_frame(Bytes::from_static(b"one")) && queue.push_frame(Bytes::from_static(b"two")));
         queue.push_pack(vec![Push::NetworkPeersReset]);
-        let work = take(&queue).unwrap();
+        let work = queue.begin().unwrap();
         assert_eq!((work.frames.len(), work.packs.len(), work.needs_resync), (2, 1, false));
-        assert!(!work.has_new_state && take(&queue).is_none());
+        assert!(!work.has_new_state && work.handled.is_none() && queue.next().is_none());
         queue.transports_changed();
-        assert!(take(&queue).unwrap().has_new_state);
+        queue.handled(false);
+        let work = queue.begin().unwrap();
+        assert!(work.has_new_state && work.handled == Some(false));
     }
 
     #[test]
-    fn one_take_is_enough_to_be_woken_by_what_comes_next() {
-        #[derive(Default)]
-        struct Wakes(AtomicUsize);
-        impl std::task::Wake for Wakes {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        let (queue, wakes) = (ControlQueue::default(), Arc::<Wakes>::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        for round in 1..=3 {
+    fn who_serves_takes_what_others_add_and_nobody_else_begins() {
+        let queue = ControlQueue::default();
+        queue.ring();
+        assert!(queue.begin().is_some());
+        for _ in 0..3 {
             queue.push_frame(Bytes::new());
-            queue.push_frame(Bytes::new());
-            assert_eq!(wakes.0.load(Ordering::Relaxed), round - 1);
-            assert_eq!(queue.take(&mut Context::from_waker(&waker)).unwrap().frames.len(), 2);
-            queue.transports_changed();
-            queue.transports_changed();
-            assert_eq!(wakes.0.load(Ordering::Relaxed), round, "once for all that comes before it is taken");
-            assert!(take(&queue).is_some());
+            assert!(queue.begin().is_none(), "it is served");
+            assert_eq!(queue.next().unwrap().frames.len(), 1);
         }
+        assert!(queue.next().is_none());
+        queue.push_frame(Bytes::new());
+        assert_eq!(queue.begin().unwrap().frames.len(), 1, "nobody serves any more");
+        queue.push_frame(Bytes::new());
+        assert!(queue.leave());
+        assert_eq!(queue.begin().unwrap().frames.len(), 1, "the next one goes on");
+        assert!(!queue.leave());
+    }
+
+    #[test]
+    fn only_the_first_pack_that_waits_asks_for_somebody() {
+        let queue = ControlQueue::default();
+        let push = || queue.push_pack(vec![Push::NetworkPeersReset]);
+        assert!(push() && !push(), "somebody has been told");
+        assert_eq!(queue.begin().unwrap().packs.len(), 2);
+        assert!(!push(), "who serves sees it");
+        assert!(queue.next().is_some() && queue.next().is_none());
+        assert!(push());
     }
 
     #[test]
@@ -148,7 +184,7 @@ mod tests {
         for _ in 0..=MAX_PACKS {
             queue.push_pack(vec![Push::NetworkPeersReset]);
         }
-        let work = take(&queue).unwrap();
+        let work = queue.begin().unwrap();
         assert!(work.needs_resync && work.packs.is_empty());
     }
 }

@@ -16,12 +16,14 @@ use hyper::http::request::Parts;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::address_limit::AddressLimit;
 use self::admission::Flows;
+use self::alarms::Alarms;
 use self::budget::Budget;
 use self::drop_reason::{DropReason, EndReason};
 use self::outbox::{Bounds, Outbox};
@@ -41,6 +43,7 @@ use crate::wire::control_message::Push;
 pub mod accept;
 pub mod address_limit;
 pub mod admission;
+pub mod alarms;
 pub mod announce;
 pub mod budget;
 pub mod connection;
@@ -114,12 +117,14 @@ pub struct Relay {
     metrics: Arc<RelayMetrics>,
     registry: Arc<Registry>,
     budget: Arc<Budget>,
+    alarms: Arc<Alarms>,
     unauthenticated: Arc<Semaphore>,
     turns: Turns,
     addresses: Arc<AddressLimit>,
     is_draining: AtomicBool,
     stopping: CancellationToken,
     tasks: TaskTracker,
+    runtime: Handle,
 }
 
 /// Creates the relay's series in a metrics registry.
@@ -128,11 +133,11 @@ pub fn metrics(registry: &mut MetricsRegistry) -> Arc<RelayMetrics> {
 }
 
 impl Relay {
-    /// A relay nobody is connected to.
+    /// A relay nobody is connected to. Within a runtime, which runs its tasks.
     pub fn new(parts: RelayParts) -> Arc<Self> {
         let settings = &parts.config.relay;
         let budget = Arc::new(Budget::new(settings.outbox_total_bytes.0, parts.metrics.outbox_bytes.clone()));
-        Arc::new(Self {
+        let relay = Arc::new(Self {
             gate: settings.contract_gate.then_some(parts.gate),
             unauthenticated: Arc::new(Semaphore::new(settings.max_unauthenticated.min(Semaphore::MAX_PERMITS))),
             turns: Turns::default(),
@@ -148,10 +153,24 @@ impl Relay {
             metrics: parts.metrics,
             registry: Arc::default(),
             budget,
+            alarms: Arc::default(),
             is_draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        })
+            runtime: Handle::current(),
+        });
+        let (alarms, stopping, rung) =
+            (Arc::clone(&relay.alarms), relay.stopping.clone(), Arc::<Relay>::downgrade(&relay));
+        tokio::spawn(async move {
+            let ring = |resident: Arc<Resident>| {
+                resident.control.queue.ring();
+                if let Some(relay) = rung.upgrade() {
+                    control_link::serve(&relay, &resident);
+                }
+            };
+            alarms.run(&stopping, ring).await;
+        });
+        relay
     }
 
     /// Answers a request on the relay's path. `Ok`: send the response (101), or let the ticket owe it, then give the
@@ -202,7 +221,7 @@ impl Relay {
     /// here, which the answer says, gets full lists when it comes.
     pub fn push(&self, client_id: ClientId, pushes: Vec<Push>) -> bool {
         let resident = self.registry.get(client_id);
-        resident.map(|resident| resident.control.push_pack(pushes)).is_some()
+        resident.map(|resident| control_link::push(&resident, pushes)).is_some()
     }
 
     /// Clients with state here, and whether each has a transport.
@@ -217,7 +236,7 @@ impl Relay {
 
     /// Refuses new transports, closes those that are open over a moment, and waits for them. For the server's drain
     /// script; the relay serves nobody afterwards.
-    pub async fn drain(&self) {
+    pub async fn drain(self: &Arc<Self>) {
         self.start_drain();
         let residents = self.registry.all();
         let steps = residents.len().div_ceil(DRAIN_STEP).max(1) as u32;
@@ -231,7 +250,7 @@ impl Relay {
         }
         self.stopping.cancel();
         for resident in self.registry.all() {
-            resident.control.transports_changed();
+            resident.control.end();
         }
         self.tasks.close();
         if tokio::time::timeout(DRAIN_LIMIT, self.tasks.wait()).await.is_err() {
@@ -248,6 +267,12 @@ impl Relay {
         let settings = &self.config.relay;
         let bytes = usize::try_from(settings.outbox_bytes.0).unwrap_or(usize::MAX);
         Arc::new(Outbox::within(Bounds { frames: settings.outbox_frames, bytes }, Arc::clone(&self.budget)))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stopping.cancel();
     }
 }
 

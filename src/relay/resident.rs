@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::admission::Admitted;
-use super::control_queue::ControlQueue;
+use super::control_link::ControlLink;
 use super::drop_reason::EndReason;
 use super::frames::Frames;
 use super::outbox::{Outbox, Refusal};
@@ -27,8 +27,8 @@ pub struct Resident {
     pub network_id: NetworkId,
     /// The process run that owns the client id.
     pub instance_id: InstanceId,
-    /// What waits for the client's control conversation.
-    pub control: ControlQueue,
+    /// The client's conversation with the control id.
+    pub control: ControlLink,
     /// Destinations its flows were admitted to.
     pub admitted: Admitted,
     transports: Mutex<Transports>,
@@ -38,7 +38,7 @@ pub struct Resident {
 struct Transports {
     /// Oldest first; frames go to the last one.
     open: Vec<Arc<Outbox>>,
-    attach_count: u64,
+    attach_count: u32,
     is_retired: bool,
 }
 
@@ -49,14 +49,15 @@ impl Resident {
             client_id,
             network_id,
             instance_id,
-            control: ControlQueue::default(),
+            control: ControlLink::default(),
             admitted: Admitted::default(),
             transports: Mutex::default(),
         }
     }
 
     /// Adds a transport, which becomes the one that frames go to. Above `limit` the oldest is closed. False when
-    /// the resident is retired: the caller needs a new one.
+    /// the resident is retired: the caller needs a new one. Otherwise it then serves the control conversation, as after
+    /// [`Resident::detach`].
     pub fn attach(&self, outbox: &Arc<Outbox>, limit: usize) -> bool {
         let mut transports = self.transports.lock();
         if transports.is_retired {
@@ -71,7 +72,7 @@ impl Resident {
             transports.open.remove(0).close(EndReason::Surplus);
         }
         drop(transports);
-        self.control.transports_changed();
+        self.control.queue.transports_changed();
         true
     }
 
@@ -83,7 +84,14 @@ impl Resident {
             newest.set_superseded(false);
         }
         drop(transports);
-        self.control.transports_changed();
+        self.control.queue.transports_changed();
+    }
+
+    /// Has the transport that frames go to serve the control conversation.
+    pub fn nudge(&self) {
+        if let Some(newest) = self.transports.lock().open.last() {
+            newest.nudge();
+        }
     }
 
     /// Whether any transport is open.
@@ -92,7 +100,7 @@ impl Resident {
     }
 
     /// How many transports are open, and how many ever were.
-    pub fn transport_counts(&self) -> (usize, u64) {
+    pub fn transport_counts(&self) -> (usize, u32) {
         let transports = self.transports.lock();
         (transports.open.len(), transports.attach_count)
     }
@@ -142,7 +150,7 @@ impl Resident {
         for outbox in open {
             outbox.close(reason);
         }
-        self.control.transports_changed();
+        self.control.end();
     }
 
     /// Closes the transports but keeps the resident: the client comes back.

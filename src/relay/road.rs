@@ -34,6 +34,7 @@ pub struct Road {
     /// The way of the run, or of the last one; in memory of its own, which an idle client does not have.
     run_path: Option<Box<PathBytes>>,
     tally: Tally,
+    has_control: bool,
     spoofed: u32,
     spoofed_since: Instant,
 }
@@ -47,6 +48,7 @@ impl Road {
             run: Vec::new(),
             run_path: None,
             tally: Tally::default(),
+            has_control: false,
             spoofed: 0,
             spoofed_since: Instant::now(),
         }
@@ -79,7 +81,8 @@ impl Road {
             }
             Route::Control => {
                 self.gather(walk);
-                if !self.source.control.push_frame(walk.take()) {
+                self.has_control = true;
+                if !self.source.control.queue.push_frame(walk.take()) {
                     self.tally.dropped(DropReason::ControlQueueFull, 1);
                 }
             }
@@ -107,6 +110,12 @@ impl Road {
     pub fn finish(&mut self, now: Timestamp, metrics: &RelayMetrics) -> u64 {
         self.send_run(now);
         self.tally.report(metrics)
+    }
+
+    /// Whether there was a frame for the control id since the last call: its conversation must be served.
+    #[inline]
+    pub fn take_control(&mut self) -> bool {
+        std::mem::take(&mut self.has_control)
     }
 
     /// Forgets idle flows and gives back the memory of a past burst. Now and then.
@@ -255,8 +264,9 @@ mod tests {
             prop_assert_eq!(dropped(DropReason::Spoofed), count(|sent| matches!(sent, Sent::Spoofed)));
             prop_assert_eq!(dropped(DropReason::Malformed), count(|sent| matches!(sent, Sent::Damaged(_))));
             let mut control = 0;
-            while let Some(work) = source.control.take(&mut Context::from_waker(Waker::noop())) {
+            while let Some(work) = source.control.queue.begin() {
                 control += work.frames.len() as u64;
+                assert!(!source.control.queue.leave());
             }
             prop_assert_eq!(control, count(|sent| matches!(sent, Sent::Control)));
         }

@@ -124,14 +124,24 @@ pub struct TestControl {
     pub delay: Mutex<Duration>,
     /// Whether the store takes nothing.
     pub is_failing: Mutex<bool>,
+    /// Whether the handler is broken.
+    pub is_panicking: Mutex<bool>,
+    /// What happens when a pack has been handled.
+    pub then: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl HandleControl for TestControl {
     fn handle<'a>(&'a self, caller: ControlCaller, frames: &'a [Frame]) -> PortFuture<'a, bool> {
         let delay = *self.delay.lock();
         Box::pin(async move {
-            tokio::time::sleep(delay).await;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            assert!(!*self.is_panicking.lock(), "as wanted");
             self.handled.lock().push((caller.client_id, frames.to_vec()));
+            if let Some(then) = &*self.then.lock() {
+                then();
+            }
             !*self.is_failing.lock()
         })
     }

@@ -1,6 +1,5 @@
 //! Whole connections over in-memory pipes, with a WebSocket client of another make at the far end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::yield_now;
 use tokio_websockets::Message;
 
-use super::control_link;
 use super::drop_reason::{DropReason, EndReason};
-use super::resident::Resident;
 use super::testing::{TestRelay, ack, frame, id};
 use crate::config::units::ByteSize;
-use crate::ids::{InstanceId, NetworkId};
+
 use crate::wire::messages::TransferFrame;
 
 fn relay() -> TestRelay {
@@ -396,10 +393,8 @@ async fn what_an_idle_client_keeps_is_small() {
         relay.relay.websocket_response(&TestRelay::upgrade(Some("1.9"), 1), [127, 0, 0, 1].into(), None).unwrap();
     let (read, write) = tokio::io::split(tokio::io::duplex(64).0);
     let connection = size_of_val(&relay.relay.serve_websocket(read, write, &[], ticket));
-    let resident = Arc::new(Resident::new(id(1), NetworkId::default(), InstanceId::default()));
-    let link = size_of_val(&control_link::run(Arc::clone(&relay.relay), resident));
-    // With what the runtime adds to each task, 104 bytes or 112, they fill 1024 bytes and 512.
-    assert!(connection <= 912 && link <= 400, "{connection} {link}");
+    // With what the runtime adds to each task, 104 bytes or 112, they fill 1024 bytes.
+    assert!(connection <= 912, "{connection}");
     let quic = size_of_result(|incoming| relay.relay.serve_quic(incoming));
     assert!(quic <= 912, "{quic}");
 }

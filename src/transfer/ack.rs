@@ -55,6 +55,11 @@ impl AckWindow {
         self.due = Some(now);
     }
 
+    /// What is gathered leaves at once.
+    pub(crate) fn hurry(&mut self, now: Timestamp) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     /// Gives back the memory of acks that have left.
     pub(crate) fn shrink(&mut self) {
         self.selective.shrink_to_fit();

@@ -281,7 +281,8 @@ impl ReceiveSequence {
         }
     }
 
-    /// The caller has applied a delivery. Room for held packs may open.
+    /// The caller has applied a delivery. Room for held packs may open. Once it has applied all, there is nothing to wait
+    /// for that the acks could also cover.
     pub(crate) fn handle_confirmed(
         &mut self,
         turn: &mut Turn<'_>,
@@ -289,7 +290,12 @@ impl ReceiveSequence {
         number: u64,
     ) -> Result<(), ReceiveEnd> {
         self.confirm(turn.now, number);
-        self.deliver_held(turn, secrets)
+        self.deliver_held(turn, secrets)?;
+        if self.unconfirmed.is_empty() {
+            self.acks.hurry(turn.now);
+            self.flush(turn);
+        }
+        Ok(())
     }
 
     /// A duplicate came: the ack of what it duplicates was lost, unless it has not left yet.

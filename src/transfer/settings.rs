@@ -82,7 +82,7 @@ pub struct ReceiveSettings {
     pub confirms: bool,
     /// Deliveries of one lane that wait for their confirmation, at most; further packs are dropped without ack.
     pub max_unconfirmed: usize,
-    /// How long acks are gathered.
+    /// How long acks are gathered; where a delivery is confirmed, no longer than others wait for that.
     pub ack_delay: Duration,
     /// Packs of one lane held out of order, at most.
     pub max_held: usize,

@@ -1,5 +1,6 @@
 //! The lists of new and of lost clients, over whole connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -111,13 +112,13 @@ async fn lists_that_no_transport_was_left_for_come_with_the_next_one() {
         (Identity { client_id: id(1), network_id: NetworkId::new([9; 16]) }, InstanceId::new([1; 16]));
     let outbox = relay.relay.new_outbox();
     let resident = relay.relay.registry.join(identity, instance_id, &outbox, 16).resident;
-    let link = tokio::spawn(control_link::run(relay.relay.clone(), resident.clone()));
     drop(announce(&relay.relay, &resident, true, [127, 0, 0, 1].into()));
     resident.detach(&outbox);
+    control_link::serve(&relay.relay, &resident);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut client = relay.connect(1, 1).await;
     assert_eq!(hear(&mut client, 1).await, ["reset "]);
-    assert!(!link.is_finished(), "the same resident");
+    assert!(Arc::ptr_eq(&relay.relay.registry.get(id(1)).unwrap(), &resident), "the same resident");
 }
 
 #[tokio::test(start_paused = true)]

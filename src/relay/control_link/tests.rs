@@ -1,15 +1,32 @@
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Wake;
+
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::*;
-use crate::relay::testing::{TestClient, TestRelay, id};
+use crate::ids::{InstanceId, NetworkId};
+use crate::relay::frames::Frames;
+use crate::relay::outbox::Taken;
+use crate::relay::ports::Identity;
+use crate::relay::testing::{TestClient, TestRelay, ack, id};
 use crate::wire::control_message::Request;
 use crate::wire::messages::{CloseContract, NetworkPeersUpdate, Pack, TransferFrame, TransferPath};
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 fn relay() -> TestRelay {
     TestRelay::new(|_| ())
 }
 
-async fn send_pack(client: &mut TestClient, number: u64, head: bool, requests: &[Request]) {
+fn pack_frame(number: u64, head: bool, requests: &[Request]) -> Vec<u8> {
     let pack = Pack {
         message_id: Bytes::from(vec![number as u8; 16]),
         sequence_id: Bytes::from_static(&[0xb0; 16]),
@@ -20,7 +37,11 @@ async fn send_pack(client: &mut TestClient, number: u64, head: bool, requests: &
     };
     let path = TransferPath { source_id: Some(id(1).into()), ..TransferPath::default() };
     let frame = TransferFrame { transfer_path: Some(path), pack: Some(pack), ..TransferFrame::default() };
-    client.send(frame.encode_to_vec()).await;
+    frame.encode_to_vec()
+}
+
+async fn send_pack(client: &mut TestClient, number: u64, head: bool, requests: &[Request]) {
+    client.send(pack_frame(number, head, requests)).await;
 }
 
 async fn receive_ack(client: &mut TestClient) -> u8 {
@@ -202,4 +223,119 @@ async fn a_flood_of_packs_is_paced_and_nothing_is_acked_that_was_not_handled() {
     while receive_ack(&mut client).await != 59 {}
     assert!(started.elapsed() >= PACE * (60 - BURST));
     assert_eq!(relay.control.handled.lock().len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_and_its_ack_wake_the_write_loop_alone_and_once() {
+    let relay = relay();
+    let outbox = relay.relay.new_outbox();
+    let identity = Identity { client_id: id(1), network_id: NetworkId::new([9; 16]) };
+    let resident = relay.relay.registry.join(identity, InstanceId::new([1; 16]), &outbox, 16).resident;
+    serve(&relay.relay, &resident);
+    let (wakes, mut batch) = (Arc::<Wakes>::default(), VecDeque::new());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut take = || {
+        batch.clear();
+        outbox.poll_take(&mut Context::from_waker(&waker), &mut batch).map(|taken| (taken, batch.clone()))
+    };
+    assert!(take().is_pending());
+    assert!(relay.relay.push(id(1), vec![Push::NetworkPeersReset]));
+    assert!(relay.relay.push(id(1), vec![Push::NetworkPeersReset]));
+    assert!(matches!(take(), Poll::Ready((Taken::Control, _))));
+    serve(&relay.relay, &resident);
+    let Poll::Ready((Taken::Frames { count: 2, .. }, sent)) = take() else { panic!("both packs") };
+    let packs: Vec<Pack> =
+        sent.iter().flat_map(Frames::iter).map(|frame| TransferFrame::decode(frame).unwrap().pack.unwrap()).collect();
+    assert!(take().is_pending());
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    packs.iter().for_each(|pack| assert!(resident.control.queue.push_frame(ack(1, pack).into())));
+    serve(&relay.relay, &resident);
+    assert!(take().is_pending());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(take().is_pending(), "what is acked is not sent again");
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pushed_while_no_transport_is_left_comes_with_the_next_one() {
+    let relay = relay();
+    let mut client = relay.connect(1, 1).await;
+    let first = client.receive_pack().await;
+    client.ack(1, &first).await;
+    let (mut older, newer) = (client, relay.connect(1, 1).await);
+    // The newest transport goes at the moment in which it is told.
+    relay.relay.registry.get(id(1)).unwrap().newest().unwrap().close(EndReason::PeerClosed);
+    relay.relay.push(id(1), vec![Push::NetworkPeersReset]);
+    newer.served.await.unwrap();
+    assert_eq!(older.receive_pack().await.sequence_number, 1, "the older one serves");
+    drop(older.socket);
+    older.served.await.unwrap();
+    relay.relay.push(id(1), vec![Push::NetworkPeersReset]);
+    let mut client = relay.connect(1, 1).await;
+    let numbers = [client.receive_pack().await.sequence_number, client.receive_pack().await.sequence_number];
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resident_leaves_nothing_behind_when_it_is_removed_or_has_lingered() {
+    let relay = TestRelay::new(|config| config.relay.resident_linger = Duration::from_secs(30));
+    let residents = || relay.relay.metrics.residents.get();
+    let client = relay.connect(1, 1).await;
+    assert_eq!(residents(), 1);
+    relay.relay.disconnect(id(1));
+    assert_eq!((client.ended().await, residents()), (EndReason::Removed, 0));
+    let client = relay.connect(2, 1).await;
+    drop(client.socket);
+    client.served.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(residents(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((residents(), relay.relay.registry.len()), (0, 0));
+    let _client = relay.connect(3, 1).await;
+    relay.relay.drain().await;
+    assert_eq!(residents(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_costs_its_client_the_connection_and_nobody_else() {
+    let relay = relay();
+    let mut other = relay.connect(2, 1).await;
+    *relay.control.is_panicking.lock() = true;
+    let mut client = relay.connect(1, 1).await;
+    send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+    assert_eq!(client.ended().await, EndReason::Unstored);
+    *relay.control.is_panicking.lock() = false;
+    other.receive_pack().await;
+    let mut client = relay.connect(1, 1).await;
+    send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+    assert_eq!(receive_ack(&mut client).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_serves_a_client_that_always_says_more_lets_others_go_on() {
+    let relay = relay();
+    let _client = relay.connect(1, 1).await;
+    let resident = relay.relay.registry.get(id(1)).unwrap();
+    // Each pack that is handled is followed by the next one.
+    let (next, number) = (Arc::downgrade(&resident), AtomicU64::new(1));
+    *relay.control.then.lock() = Some(Box::new(move || {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        let frame = pack_frame(number, false, &[Request::ControlPing]);
+        assert!(next.upgrade().unwrap().control.queue.push_frame(frame.into()));
+    }));
+    resident.control.queue.push_frame(pack_frame(0, true, &[Request::ControlPing]).into());
+    serve(&relay.relay, &resident);
+    assert_eq!(relay.control.handled.lock().len(), MAX_PASSES);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(relay.control.handled.lock().len() > MAX_PASSES, "it goes on");
+}
+
+/// Ten thousand clients that do nothing are the usual case, and each keeps these for as long as it is there.
+#[test]
+fn what_an_idle_client_keeps_is_small() {
+    // What stands beside them in an `Arc` takes 16 bytes.
+    let (link, resident) = (size_of::<Link>(), size_of::<Resident>() + 16);
+    assert!(link <= 384 && resident <= 256, "{link} {resident}");
 }
