@@ -291,7 +291,7 @@ impl ReceiveSequence {
     ) -> Result<(), ReceiveEnd> {
         self.confirm(turn.now, number);
         self.deliver_held(turn, secrets)?;
-        if self.unconfirmed.is_empty() {
+        if self.settings.confirms && self.unconfirmed.is_empty() {
             self.acks.hurry(turn.now);
             self.flush(turn);
         }
