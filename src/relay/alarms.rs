@@ -84,8 +84,8 @@ impl Alarms {
     }
 }
 
-/// What one conversation has in the queue; its drop takes it out. It has two places, so that what is due soon, often an
-/// acknowledgement, comes and goes while what is due late, often an end, stays where it is.
+/// What one conversation has in the queue; its drop takes it out. It has two places, so that what is due soon, often to
+/// be sent again, comes and goes while what is due late, often an end, stays where it is.
 #[derive(Debug)]
 pub struct Alarm {
     alarms: Arc<Alarms>,
@@ -101,10 +101,14 @@ impl Alarm {
         Self { alarms: Arc::clone(alarms), resident: Arc::downgrade(resident), soon: None, late: None }
     }
 
-    /// Has it ring at this time at the latest; it may also ring earlier, for what was asked before.
+    /// Has it ring at this time at the latest. What was due late before may also ring; what was due sooner does not, for
+    /// a client is looked at for less while it is in the cache than when an alarm rings for nothing.
     pub fn set(&mut self, at: Instant, now: Instant) {
         for place in [&mut self.soon, &mut self.late] {
             place.take_if(|at| *at <= now);
+        }
+        if let Some(soon) = self.soon.take_if(|soon| *soon + SLACK < at) {
+            self.alarms.remove(soon, &self.resident);
         }
         if self.soon.or(self.late).is_some_and(|first| first <= at + SLACK) {
             return;
@@ -115,13 +119,18 @@ impl Alarm {
         }
         self.alarms.insert(at, &self.resident);
     }
+
+    /// Nothing is due.
+    pub fn clear(&mut self) {
+        for at in [self.soon.take(), self.late.take()].into_iter().flatten() {
+            self.alarms.remove(at, &self.resident);
+        }
+    }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        for at in [self.soon, self.late].into_iter().flatten() {
-            self.alarms.remove(at, &self.resident);
-        }
+        self.clear();
     }
 }
 
@@ -193,16 +202,21 @@ mod tests {
         script.set(0, 120_000);
         for round in 1..=5 {
             script.set(0, round * 1000 + 10);
-            script.set(0, round * 1000 + 120_000);
             assert_eq!(script.waiting(), 2);
-            assert_eq!(script.rung_until(round * 1000 + 900).await, [(0, round * 1000 + 10)]);
-            assert_eq!(script.waiting(), 1);
+            assert_eq!(script.rung_until(round * 1000 + 100).await, [(0, round * 1000 + 10)]);
+            script.set(0, round * 1000 + 200);
+            script.set(0, round * 1000 + 120_000);
+            assert_eq!(script.waiting(), 1, "nothing is due soon any more, and what is due late may stay");
+            assert_eq!(script.rung_until(round * 1000 + 900).await, []);
         }
         script.set(0, 8000);
         script.set(0, 7000);
         assert_eq!(script.waiting(), 2, "the one of 8 s has moved");
         script.set(0, 7000);
         assert_eq!(script.rung_until(200_000).await, [(0, 7000), (0, 120_000)]);
+        script.set(0, 300_000);
+        script.set[0].as_mut().unwrap().clear();
+        assert_eq!(script.rung_until(400_000).await, []);
     }
 
     #[tokio::test(start_paused = true)]

@@ -88,7 +88,6 @@ pub fn run<R: FrameReader, W: FrameWriter>(
     let vitals = attached.present.as_ref().map(|guard| Arc::clone(guard.vitals())).unwrap_or_default();
     let mut write_loop = WriteLoop {
         relay: Arc::clone(relay),
-        resident: Arc::clone(resident),
         outbox: Arc::clone(&attached.outbox),
         vitals: Arc::clone(&vitals),
         writer,
@@ -273,7 +272,6 @@ impl Pulse {
 /// Writes what the outbox holds, a batch at a time, and a keepalive after silence.
 struct WriteLoop<W> {
     relay: Arc<Relay>,
-    resident: Arc<Resident>,
     outbox: Arc<Outbox>,
     /// Where it is noted how much was written.
     vitals: Arc<Vitals>,
@@ -286,7 +284,7 @@ struct WriteLoop<W> {
 impl<W: FrameWriter> WriteLoop<W> {
     /// Writes until the connection ends.
     async fn run(&mut self) -> EndReason {
-        let Self { relay, resident, outbox, vitals, writer, batch, meter, idle } = self;
+        let Self { relay, outbox, vitals, writer, batch, meter, idle } = self;
         let write_timeout = relay.config.relay.write_timeout;
         let reason = loop {
             // One place that writes, for both: each has room of its own in what an idle client keeps.
@@ -294,10 +292,6 @@ impl<W: FrameWriter> WriteLoop<W> {
                 biased;
                 taken = poll_fn(|context| outbox.poll_take(context, batch)) => match taken {
                     Taken::Closed(reason) => break reason,
-                    Taken::Control => {
-                        control_link::serve(relay, resident);
-                        continue;
-                    }
                     Taken::Frames { count, bytes, pong } => {
                         relay.metrics.frames_sent.inc_by(count as u64);
                         (bytes as u64, pong, false)

@@ -10,13 +10,13 @@
 //!         --packs---> endpoint.send ------------------------------------Transmit(pack)----------> resident
 //! ```
 //!
-//! It has no task of its own: [`serve`] runs in whichever task has found work for it. A pushed message costs the write
-//! loop that sends it no second wake-up, and an acknowledgement none to the read loop that reads it.
+//! It has no task of its own: whoever has work for it also does it. A pushed message wakes the write loop alone, and an
+//! acknowledgement the read loop alone, as relayed frames do.
 //!
 //! | what happens | who serves |
 //! |---|---|
 //! | a frame of the client | the read loop, after what it has read at once |
-//! | a message for the client | the write loop of its newest transport |
+//! | a message for the client | whoever pushes it |
 //! | a transport comes, or goes | the task that joins it, or one made for the moment |
 //! | the handler has finished | the task that waited for it |
 //! | something is due | the task of [`Alarms`](super::alarms::Alarms) |
@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -84,47 +84,57 @@ impl ControlLink {
 
 /// Does all there is to do, unless somebody is at it, who then also does what has come since. For every task that has
 /// added work; it must hold no lock.
-pub fn serve(relay: &Arc<Relay>, resident: &Arc<Resident>) {
-    let control = &resident.control;
-    let mut work = control.queue.begin();
+pub fn serve(relay: &Relay, resident: &Arc<Resident>) {
+    let queue = &resident.control.queue;
+    let mut work = queue.begin();
     let mut passes = 0;
     while let Some(taken) = work {
-        let mut link = control.link.lock();
-        let pass = Pass { relay, resident, now: relay.clock.now() };
-        if link.is_none() && pass.is_wanted() {
-            *link = Some(Box::new(Link::new(relay, resident)));
-        }
-        if !link.as_mut().is_some_and(|link| link.serve(&pass, taken)) {
-            *link = None;
-        }
-        drop(link);
+        pass(relay, resident, taken);
         passes += 1;
         if passes == MAX_PASSES {
-            if control.queue.leave() {
-                serve_later(relay, resident);
-            }
-            return;
+            return leave(relay, resident);
         }
-        work = control.queue.next();
+        work = queue.next();
+    }
+}
+
+/// Ends the serving; what waits is served later.
+fn leave(relay: &Relay, resident: &Arc<Resident>) {
+    if resident.control.queue.leave() {
+        serve_later(relay, resident);
+    }
+}
+
+fn pass(relay: &Relay, resident: &Arc<Resident>, work: Work) {
+    let pass = Pass { relay, resident, now: relay.clock.now() };
+    let mut link = resident.control.link.lock();
+    if link.is_none() && pass.is_wanted() {
+        *link = Some(Box::new(Link::new(relay, resident)));
+    }
+    if !link.as_mut().is_some_and(|link| link.serve(&pass, work)) {
+        *link = None;
     }
 }
 
 /// As [`serve`], in a task of its own: for those who may hold a lock, or be no task.
-pub fn serve_later(relay: &Arc<Relay>, resident: &Arc<Resident>) {
-    let (served, resident) = (Arc::clone(relay), Arc::clone(resident));
-    relay.tasks.spawn_on(async move { serve(&served, &resident) }, &relay.runtime);
+pub fn serve_later(relay: &Relay, resident: &Arc<Resident>) {
+    let (weak, resident) = (Weak::clone(&relay.this), Arc::clone(resident));
+    let serving = async move { weak.upgrade().iter().for_each(|relay| serve(relay, &resident)) };
+    relay.tasks.spawn_on(serving, &relay.runtime);
 }
 
-/// Messages for the client have come: whoever can send them serves. Without a transport they wait for the next one.
-pub fn push(resident: &Resident, pack: Vec<Push>) {
-    if resident.control.queue.push_pack(pack) {
-        resident.nudge();
+/// Gives the client messages that travel in one pack. Those who push may hold locks: only messages are served here,
+/// which nobody is called back for.
+pub fn push(relay: &Relay, resident: &Arc<Resident>, pack: Vec<Push>) {
+    if let Some(work) = resident.control.queue.push_pack(pack) {
+        pass(relay, resident, work);
+        leave(relay, resident);
     }
 }
 
 /// What one look at the queue has around it.
 struct Pass<'a> {
-    relay: &'a Arc<Relay>,
+    relay: &'a Relay,
     resident: &'a Arc<Resident>,
     now: Timestamp,
 }
@@ -208,7 +218,7 @@ impl Link {
     fn set_alarm(&mut self, now: Timestamp) {
         let due = self.endpoint.poll_timeout();
         if due.is_none() && self.expires.is_none() {
-            return;
+            return self.alarm.clear();
         }
         let moment = Instant::now();
         let due = due.map(|due| moment + due.since(now));
@@ -362,10 +372,10 @@ fn handle(pass: &Pass<'_>, mut handling: Handling) -> Option<bool> {
     if let Poll::Ready(is_done) = handling.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return Some(is_done);
     }
-    let (relay, resident) = (Arc::clone(pass.relay), Arc::clone(pass.resident));
+    let (relay, resident) = (Weak::clone(&pass.relay.this), Arc::clone(pass.resident));
     let waiting = async move {
         resident.control.queue.handled(handling.await);
-        serve(&relay, &resident);
+        relay.upgrade().iter().for_each(|relay| serve(relay, &resident));
     };
     pass.relay.tasks.spawn_on(waiting, &pass.relay.runtime);
     None

@@ -64,18 +64,23 @@ impl ControlQueue {
         has_room
     }
 
-    /// Adds messages for the client that travel in one pack; true when nothing waited before and nobody serves, so that
-    /// somebody must be told.
-    pub fn push_pack(&self, pack: Vec<Push>) -> bool {
+    /// Adds messages for the client that travel in one pack, and begins to serve with them if nothing else waits and
+    /// nobody serves. Otherwise somebody does, or is about to: whoever has added what else there is.
+    pub fn push_pack(&self, pack: Vec<Push>) -> Option<Work> {
         let mut state = self.state.lock();
-        let is_first = !std::mem::replace(&mut state.is_changed, true) && !state.is_served;
+        let is_alone = !state.is_changed && !state.is_served;
+        state.is_changed = true;
         if state.work.packs.len() < MAX_PACKS {
             state.work.packs.push(pack);
         } else {
             state.work.packs = Vec::new();
             state.work.needs_resync = true;
         }
-        is_first
+        if !is_alone {
+            return None;
+        }
+        state.is_served = true;
+        state.take()
     }
 
     /// Says that a transport came or went, or that the resident is retired.
@@ -136,7 +141,7 @@ mod tests {
         let queue = ControlQueue::default();
         assert!(queue.begin().is_none());
         assert!(queue.push_frame(Bytes::from_static(b"one")) && queue.push_frame(Bytes::from_static(b"two")));
-        queue.push_pack(vec![Push::NetworkPeersReset]);
+        assert!(queue.push_pack(vec![Push::NetworkPeersReset]).is_none());
         let work = queue.begin().unwrap();
         assert_eq!((work.frames.len(), work.packs.len(), work.needs_resync), (2, 1, false));
         assert!(!work.has_new_state && work.handled.is_none() && queue.next().is_none());
@@ -166,14 +171,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_pack_that_waits_asks_for_somebody() {
+    fn who_pushes_serves_if_there_is_nothing_else() {
         let queue = ControlQueue::default();
         let push = || queue.push_pack(vec![Push::NetworkPeersReset]);
-        assert!(push() && !push(), "somebody has been told");
+        assert_eq!(push().unwrap().packs.len(), 1);
+        assert!(push().is_none(), "it serves already");
+        assert!(queue.leave());
+        assert!(push().is_none(), "who has left sees to it");
         assert_eq!(queue.begin().unwrap().packs.len(), 2);
-        assert!(!push(), "who serves sees it");
-        assert!(queue.next().is_some() && queue.next().is_none());
-        assert!(push());
+        assert!(queue.next().is_none());
+        queue.push_frame(Bytes::new());
+        assert!(push().is_none(), "who has read the frame serves");
+        let work = queue.begin().unwrap();
+        assert_eq!((work.frames.len(), work.packs.len()), (1, 1));
     }
 
     #[test]
@@ -182,7 +192,7 @@ mod tests {
         let accepted = (0..MAX_FRAMES + 5).filter(|_| queue.push_frame(Bytes::new())).count();
         assert_eq!(accepted, MAX_FRAMES);
         for _ in 0..=MAX_PACKS {
-            queue.push_pack(vec![Push::NetworkPeersReset]);
+            assert!(queue.push_pack(vec![Push::NetworkPeersReset]).is_none());
         }
         let work = queue.begin().unwrap();
         assert!(work.needs_resync && work.packs.is_empty());

@@ -7,8 +7,8 @@
 //! [`Relay`] is the front door: the server hands it upgraded WebSockets and incoming QUIC connections.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::http::Response;
@@ -125,6 +125,8 @@ pub struct Relay {
     stopping: CancellationToken,
     tasks: TaskTracker,
     runtime: Handle,
+    /// For tasks that it spawns where only a reference is at hand.
+    this: Weak<Self>,
 }
 
 /// Creates the relay's series in a metrics registry.
@@ -135,9 +137,11 @@ pub fn metrics(registry: &mut MetricsRegistry) -> Arc<RelayMetrics> {
 impl Relay {
     /// A relay nobody is connected to. Within a runtime, which runs its tasks.
     pub fn new(parts: RelayParts) -> Arc<Self> {
-        let settings = &parts.config.relay;
+        let config = Arc::clone(&parts.config);
+        let settings = &config.relay;
         let budget = Arc::new(Budget::new(settings.outbox_total_bytes.0, parts.metrics.outbox_bytes.clone()));
-        let relay = Arc::new(Self {
+        let relay = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             gate: settings.contract_gate.then_some(parts.gate),
             unauthenticated: Arc::new(Semaphore::new(settings.max_unauthenticated.min(Semaphore::MAX_PERMITS))),
             turns: Turns::default(),
@@ -159,8 +163,7 @@ impl Relay {
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
         });
-        let (alarms, stopping, rung) =
-            (Arc::clone(&relay.alarms), relay.stopping.clone(), Arc::<Relay>::downgrade(&relay));
+        let (alarms, stopping, rung) = (Arc::clone(&relay.alarms), relay.stopping.clone(), Weak::clone(&relay.this));
         tokio::spawn(async move {
             let ring = |resident: Arc<Resident>| {
                 resident.control.queue.ring();
@@ -221,7 +224,7 @@ impl Relay {
     /// here, which the answer says, gets full lists when it comes.
     pub fn push(&self, client_id: ClientId, pushes: Vec<Push>) -> bool {
         let resident = self.registry.get(client_id);
-        resident.map(|resident| control_link::push(&resident, pushes)).is_some()
+        resident.map(|resident| control_link::push(self, &resident, pushes)).is_some()
     }
 
     /// Clients with state here, and whether each has a transport.
@@ -236,7 +239,7 @@ impl Relay {
 
     /// Refuses new transports, closes those that are open over a moment, and waits for them. For the server's drain
     /// script; the relay serves nobody afterwards.
-    pub async fn drain(self: &Arc<Self>) {
+    pub async fn drain(&self) {
         self.start_drain();
         let residents = self.registry.all();
         let steps = residents.len().div_ceil(DRAIN_STEP).max(1) as u32;

@@ -63,8 +63,6 @@ pub enum Taken {
         /// Payload of the newest ping not yet answered.
         pong: Option<Bytes>,
     },
-    /// Messages of the control id wait: see [`Outbox::nudge`].
-    Control,
     /// The connection must end.
     Closed(EndReason),
 }
@@ -89,7 +87,6 @@ struct State {
     is_held: bool,
     ahead: VecDeque<Frames>,
     is_superseded: bool,
-    is_nudged: bool,
     closed: Option<EndReason>,
     waker: Option<Waker>,
 }
@@ -188,13 +185,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// Has the write loop serve the client's control conversation, before it takes frames.
-    pub fn nudge(&self) {
-        let mut state = self.state.lock();
-        state.is_nudged = true;
-        wake(state);
-    }
-
     /// Answers a ping; only the newest is remembered, as RFC 6455 section 5.5.3 allows.
     pub fn pong(&self, payload: Bytes) {
         let mut state = self.state.lock();
@@ -282,9 +272,6 @@ impl Outbox {
         self.budget.give_back(std::mem::take(&mut state.in_flight_bytes));
         if let Some(reason) = state.closed {
             return Poll::Ready(Taken::Closed(reason));
-        }
-        if std::mem::take(&mut state.is_nudged) {
-            return Poll::Ready(Taken::Control);
         }
         let pong = state.pong.take();
         let has_any = if state.is_held { !state.ahead.is_empty() } else { !state.waiting.is_empty() };
@@ -376,20 +363,6 @@ mod tests {
         assert_eq!(outbox.push(&mut run), Ok(()));
         assert!(run.is_empty());
         assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { count: 3, bytes: 15, pong: None }, frames(3, 5))));
-        assert_eq!(take(&outbox), Poll::Pending);
-    }
-
-    #[test]
-    fn a_nudge_comes_before_the_frames_and_once() {
-        let (outbox, wakes) = (Outbox::new(Bounds { frames: 10, bytes: 100 }), Arc::<Wakes>::default());
-        let (waker, mut batch) = (Waker::from(Arc::clone(&wakes)), VecDeque::new());
-        assert!(outbox.poll_take(&mut Context::from_waker(&waker), &mut batch).is_pending());
-        outbox.nudge();
-        outbox.nudge();
-        outbox.push(&mut frames(1, 5)).unwrap();
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        assert_eq!(take(&outbox), Poll::Ready((Taken::Control, Vec::new())));
-        assert_eq!(take(&outbox), Poll::Ready((Taken::Frames { count: 1, bytes: 5, pong: None }, frames(1, 5))));
         assert_eq!(take(&outbox), Poll::Pending);
     }
 

@@ -87,13 +87,6 @@ impl Resident {
         self.control.queue.transports_changed();
     }
 
-    /// Has the transport that frames go to serve the control conversation.
-    pub fn nudge(&self) {
-        if let Some(newest) = self.transports.lock().open.last() {
-            newest.nudge();
-        }
-    }
-
     /// Whether any transport is open.
     pub fn is_attached(&self) -> bool {
         !self.transports.lock().open.is_empty()
