@@ -105,7 +105,9 @@ fn leave(relay: &Relay, resident: &Arc<Resident>) {
     }
 }
 
+/// Does what was taken from the queue.
 fn pass(relay: &Relay, resident: &Arc<Resident>, work: Work) {
+    let _fallen = Fallen { relay, resident };
     let pass = Pass { relay, resident, now: relay.clock.now() };
     let mut link = resident.control.link.lock();
     if link.is_none() && pass.is_wanted() {
@@ -113,6 +115,20 @@ fn pass(relay: &Relay, resident: &Arc<Resident>, work: Work) {
     }
     if !link.as_mut().is_some_and(|link| link.serve(&pass, work)) {
         *link = None;
+    }
+}
+
+/// Gives a resident up whose conversation panics: nobody could serve it any more.
+struct Fallen<'a> {
+    relay: &'a Relay,
+    resident: &'a Arc<Resident>,
+}
+
+impl Drop for Fallen<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.relay.registry.give_up(self.resident, EndReason::Unstored);
+        }
     }
 }
 

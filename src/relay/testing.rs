@@ -151,10 +151,13 @@ impl HandleControl for TestControl {
 #[derive(Default)]
 pub struct TestPeers {
     pub resynced: Mutex<Vec<ClientId>>,
+    /// Whether they are broken.
+    pub is_panicking: Mutex<bool>,
 }
 
 impl Resync for TestPeers {
     fn resync(&self, client_id: ClientId) {
+        assert!(!*self.is_panicking.lock(), "as wanted");
         self.resynced.lock().push(client_id);
     }
 }

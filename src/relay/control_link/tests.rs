@@ -311,6 +311,26 @@ async fn a_handler_that_panics_costs_its_client_the_connection_and_nobody_else()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conversation_that_panics_begins_anew() {
+    let relay = relay();
+    let mut client = relay.connect(1, 1).await;
+    let first = client.receive_pack().await;
+    // What is never acked is given up, and the next frame asks for the lists.
+    for _ in 0..7 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        client.send(Bytes::new()).await;
+    }
+    *relay.peers.is_panicking.lock() = true;
+    send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+    assert!(client.served.await.is_err(), "its read loop has served it");
+    *relay.peers.is_panicking.lock() = false;
+    let mut client = relay.connect(1, 1).await;
+    assert_ne!(client.receive_pack().await.sequence_id, first.sequence_id);
+    send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
+    assert_eq!(receive_ack(&mut client).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_serves_a_client_that_always_says_more_lets_others_go_on() {
     let relay = relay();
     let _client = relay.connect(1, 1).await;
