@@ -2,8 +2,8 @@
 //! costs that one sends to the control id, beside a relayed frame of the same size and beside encoding and decoding
 //! alone; how many frames there are for it; what is left in memory; and how bursts of CloseContract share commits.
 //!
-//! `cargo bench --bench control_road -- [messages] [memory] [closes]`; without a name, all three. Of `messages` names of
-//! columns and numbers of clients take a part: `messages push pack 10000`. The real relay on one thread of its own, with
+//! `cargo bench --bench control_road -- [messages] [sockets] [memory] [closes]`; without a name, all four. Of `messages`
+//! and `sockets`, the same over TCP, names of columns and numbers of clients take a part: `messages push pack 10000`. The real relay on one thread of its own, with
 //! read and write loops, WebSocket and control links; its clients are in the same process and write to memory instead
 //! of sockets, and their thread is not counted. Linux only.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench stops at a surprise")]
@@ -32,7 +32,7 @@ mod support {
 }
 
 use support::ledger;
-use support::pipe::{self, Client, server_cpu};
+use support::pipe::{self, Client, Over, server_cpu};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -100,10 +100,10 @@ struct Cost {
 }
 
 impl Node {
-    fn new(runtime: &Handle, config: Config, control: Arc<dyn HandleControl>, ids: &[ClientId]) -> Self {
+    fn new(runtime: &Handle, config: Config, control: Arc<dyn HandleControl>, ids: &[ClientId], over: Over) -> Self {
         let _context = runtime.enter();
         let (relay, presence) = pipe::relay(config, control);
-        let clients: Vec<Client> = ids.iter().map(|id| Client::connect(runtime, &relay, *id)).collect();
+        let clients: Vec<Client> = ids.iter().map(|id| Client::connect(runtime, &relay, *id, over)).collect();
         wait(|| presence.client_count() == clients.len());
         Self { runtime: runtime.clone(), relay, clients, next: 0 }
     }
@@ -183,10 +183,12 @@ impl Node {
             // The first round opens the flows.
             (sent, before) = if round == 0 { (0, before) } else { (0, server_cpu()) };
             for wave in &waves {
-                let next = |at: usize| (at + 1) % self.clients.len();
+                let count = self.clients.len();
+                let next = |at: usize| (at + 1) % count;
                 for at in wave {
-                    let client = &self.clients[*at];
-                    client.write(&vec![client.relayed(self.clients[next(*at)].id, bytes); messages]);
+                    let to = self.clients[next(*at)].id;
+                    let client = &mut self.clients[*at];
+                    client.write(&vec![client.relayed(to, bytes); messages]);
                     sent += messages;
                 }
                 for at in wave.iter().map(|at| next(*at)).collect::<Vec<_>>() {
@@ -246,10 +248,21 @@ fn codec(client: &mut Client, pack: &[u8], message: &dyn Fn() -> Frame) -> f64 {
 const COLUMNS: [&str; 6] = ["push", "push-x16", "pack", "pack-x16", "relayed", "relayed-x16"];
 /// Its rows.
 const COUNTS: [u64; 3] = [100, 10_000, 100_000];
+/// The rows of `sockets`: with these a process may have 1,024 files open.
+const SOCKET_COUNTS: [u64; 2] = [100, 400];
 
 /// CPU and frames of pushes and packs, one at a time and several at once.
 fn messages(runtime: &Handle, chosen: &Chosen) {
-    let mut probe = Node::new(runtime, config(), Arc::new(Nothing), &[id(0)]);
+    measure(runtime, chosen, &COUNTS, Over::Memory);
+}
+
+/// The same with what the kernel takes, without TLS.
+fn sockets(runtime: &Handle, chosen: &Chosen) {
+    measure(runtime, chosen, &SOCKET_COUNTS, Over::Sockets);
+}
+
+fn measure(runtime: &Handle, chosen: &Chosen, counts: &[u64], over: Over) {
+    let mut probe = Node::new(runtime, config(), Arc::new(Nothing), &[id(0)], Over::Memory);
     let pack = probe.clients[0].pack(push().to_frame());
     let bytes = pack.len();
     println!("a pack of {} bytes: encoding it and decoding its ack {:.2} us", pack.len(), {
@@ -257,10 +270,10 @@ fn messages(runtime: &Handle, chosen: &Chosen) {
     });
     println!("CPU us per message with its ack (frames that the server sends per message)");
     println!("{:>8} {}", "clients", COLUMNS.map(|column| format!("{column:>14}")).join(" "));
-    let rows = COUNTS.map(|count| count.to_string());
-    for count in COUNTS.into_iter().filter(|count| chosen.takes(&count.to_string(), &rows)) {
+    let rows: Vec<String> = counts.iter().map(u64::to_string).collect();
+    for count in counts.iter().copied().filter(|count| chosen.takes(&count.to_string(), &rows)) {
         let ids: Vec<ClientId> = (0..count).map(id).collect();
-        let mut node = Node::new(runtime, config(), Arc::new(Nothing), &ids);
+        let mut node = Node::new(runtime, config(), Arc::new(Nothing), &ids, over);
         let shown = COLUMNS.map(|column| {
             if !chosen.takes(column, &COLUMNS) {
                 return format!("{:>14}", "-");
@@ -290,7 +303,7 @@ fn memory(runtime: &Handle, _: &Chosen) {
     let mut config = config();
     config.relay.keepalive = Duration::from_secs(5);
     let ids: Vec<ClientId> = (0..COUNT).map(id).collect();
-    let mut node = Node::new(runtime, config, Arc::new(Nothing), &ids);
+    let mut node = Node::new(runtime, config, Arc::new(Nothing), &ids, Over::Memory);
     let mut talk = |burst: usize| {
         for wave in 0..COUNT as usize / WAVE {
             let (relay, pushes) = (Arc::clone(&node.relay), vec![push()]);
@@ -385,7 +398,7 @@ fn closes(runtime: &Handle, _: &Chosen) {
 
     let ids: Vec<ClientId> = (0..CONTRACTS).map(source).chain((0..=DESTINATIONS).map(destination)).collect();
     let control = Arc::new(Control::new(service, Arc::clone(&ledger)));
-    let mut node = Node::new(runtime, config(), control, &ids);
+    let mut node = Node::new(runtime, config(), control, &ids, Over::Memory);
     let (sources, rest) = node.clients.split_at_mut(CONTRACTS as usize);
     let (destinations, last) = rest.split_at_mut(DESTINATIONS as usize);
     println!(
@@ -461,7 +474,8 @@ fn main() {
     }
     let chosen = Chosen(arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect());
     let runtime: Runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let cells = [("messages", messages as fn(&Handle, &Chosen)), ("memory", memory), ("closes", closes)];
+    let cells =
+        [("messages", messages as fn(&Handle, &Chosen)), ("sockets", sockets), ("memory", memory), ("closes", closes)];
     for (name, cell) in cells {
         if chosen.takes(name, &cells.map(|(name, _)| name)) {
             cell(runtime.handle(), &chosen);

@@ -1,7 +1,8 @@
-//! WebSocket clients of a relay in this process, without sockets: bytes are copied into memory and out of it, which
-//! costs what is left of a system call without the kernel. The clients run on the caller's thread.
+//! WebSocket clients of a relay in this process. Without sockets bytes are copied into memory and out of it, which costs
+//! what is left of a system call without the kernel. The clients run on the caller's thread.
 
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -126,10 +127,24 @@ impl AsyncWrite for WriteHalf {
     }
 }
 
+/// What the bytes pass.
+#[derive(Clone, Copy)]
+pub enum Over {
+    Memory,
+    /// TCP on loopback.
+    Sockets,
+}
+
+/// The client's side of it.
+enum Wire {
+    Memory(Arc<Pipe>),
+    Socket { stream: TcpStream, rest: BytesMut },
+}
+
 /// The far end of a connection.
 pub struct Client {
     pub id: ClientId,
-    pipe: Arc<Pipe>,
+    wire: Wire,
     /// Packs sent so far.
     sent: u64,
     /// Packs acknowledged so far.
@@ -149,7 +164,7 @@ pub struct Received {
 
 impl Client {
     /// Connects; the client is served on `runtime`, and routable a little later.
-    pub fn connect(runtime: &Handle, relay: &Arc<Relay>, id: ClientId) -> Self {
+    pub fn connect(runtime: &Handle, relay: &Arc<Relay>, id: ClientId, over: Over) -> Self {
         let request = Request::builder()
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
@@ -159,29 +174,78 @@ impl Client {
             .header("x-ur-instanceid", InstanceId::new([1; 16]).to_string());
         let request = request.body(()).unwrap().into_parts().0;
         let (_, ticket) = relay.websocket_response(&request, [127, 0, 0, 1].into(), None).unwrap();
-        let pipe = Arc::<Pipe>::default();
-        let served = relay.serve_websocket(ReadHalf(pipe.clone()), WriteHalf(pipe.clone()), &[], ticket);
-        runtime.spawn(served);
-        Self { id, pipe, sent: 0, acked: 0 }
+        let wire = match over {
+            Over::Memory => {
+                let pipe = Arc::<Pipe>::default();
+                runtime.spawn(relay.serve_websocket(ReadHalf(pipe.clone()), WriteHalf(pipe.clone()), &[], ticket));
+                Wire::Memory(pipe)
+            }
+            Over::Sockets => {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (far, _) = listener.accept().unwrap();
+                for end in [&stream, &far] {
+                    end.set_nodelay(true).unwrap();
+                    end.set_nonblocking(true).unwrap();
+                }
+                let _context = runtime.enter();
+                let (read, write) = tokio::net::TcpStream::from_std(far).unwrap().into_split();
+                runtime.spawn(relay.serve_websocket(read, write, &[], ticket));
+                Wire::Socket { stream, rest: BytesMut::new() }
+            }
+        };
+        Self { id, wire, sent: 0, acked: 0 }
     }
 
     /// Writes messages at once.
-    pub fn write(&self, messages: &[Vec<u8>]) {
-        let mut to_server = self.pipe.to_server.lock();
+    pub fn write(&mut self, messages: &[Vec<u8>]) {
+        let mut bytes = Vec::new();
         for message in messages {
             let length = message.len() as u16;
             match length {
-                ..=125 => to_server.0.extend_from_slice(&[0x82, 0x80 | length as u8]),
-                _ => to_server.0.extend_from_slice(&[0x82, 0x80 | 126, (length >> 8) as u8, length as u8]),
+                ..=125 => bytes.extend_from_slice(&[0x82, 0x80 | length as u8]),
+                _ => bytes.extend_from_slice(&[0x82, 0x80 | 126, (length >> 8) as u8, length as u8]),
             }
             // A mask of zeros leaves the bytes as they are.
-            to_server.0.extend_from_slice(&[0; 4]);
-            to_server.0.extend_from_slice(message);
+            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(message);
         }
-        let waker = to_server.1.take();
-        drop(to_server);
-        if let Some(waker) = waker {
-            waker.wake();
+        match &mut self.wire {
+            Wire::Memory(pipe) => {
+                let mut to_server = pipe.to_server.lock();
+                to_server.0.extend_from_slice(&bytes);
+                let waker = to_server.1.take();
+                drop(to_server);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+            // What a bench writes at once finds room.
+            Wire::Socket { stream, .. } => stream.write_all(&bytes).unwrap(),
+        }
+    }
+
+    /// The bytes that have come, up to the end of the last whole message.
+    fn take_bytes(&mut self) -> Bytes {
+        match &mut self.wire {
+            Wire::Memory(pipe) => std::mem::take(&mut *pipe.to_client.lock()).freeze(),
+            Wire::Socket { stream, rest } => {
+                let mut part = [0; 4096];
+                loop {
+                    let read = stream.read(&mut part);
+                    if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                        break;
+                    }
+                    let length = read.unwrap();
+                    assert!(length > 0, "the server has closed the connection");
+                    rest.extend_from_slice(&part[..length]);
+                }
+                let mut end = 0;
+                while let Some(next) = message_end(&rest[end..]) {
+                    end += next;
+                }
+                rest.split_to(end).freeze()
+            }
         }
     }
 
@@ -235,15 +299,11 @@ impl Client {
 
     /// Everything that has come.
     pub fn receive(&mut self) -> Received {
-        let mut bytes = std::mem::take(&mut *self.pipe.to_client.lock()).freeze();
+        let mut bytes = self.take_bytes();
         let mut received = Received::default();
         while !bytes.is_empty() {
-            let (length, header) = match bytes[1] {
-                126 => (usize::from(u16::from_be_bytes([bytes[2], bytes[3]])), 4),
-                short => (usize::from(short), 2),
-            };
-            bytes.advance(header);
-            let message = bytes.split_to(length);
+            let mut message = bytes.split_to(message_end(&bytes).unwrap());
+            message.advance(header_bytes(&message));
             let frame = TransferFrame::decode(message).unwrap();
             received.packs.extend(frame.pack);
             if let Some(ack) = frame.ack {
@@ -255,6 +315,21 @@ impl Client {
         }
         received
     }
+}
+
+/// What stands in front of a message of the server.
+fn header_bytes(bytes: &[u8]) -> usize {
+    if bytes[1] == 126 { 4 } else { 2 }
+}
+
+/// Where the first message ends, if all of it is there.
+fn message_end(bytes: &[u8]) -> Option<usize> {
+    let end = match *bytes {
+        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
+        [_, length, ..] if length != 126 => 2 + usize::from(length),
+        _ => return None,
+    };
+    (bytes.len() >= end).then_some(end)
 }
 
 /// User and system time of all threads but the first, which the clients run on.
