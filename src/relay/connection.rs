@@ -69,7 +69,7 @@ impl Drop for Attached {
         // Also ends the write loop if the read loop went away in an unusual manner.
         self.outbox.end(EndReason::PeerClosed);
         self.resident.detach(&self.outbox);
-        // A task that is cut off at the end of the runtime can serve nobody.
+        // Later: a connection also ends where no task can run, with the runtime.
         control_link::serve_later(&self.relay, &self.resident);
     }
 }

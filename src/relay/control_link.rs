@@ -23,7 +23,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -105,30 +105,23 @@ fn leave(relay: &Relay, resident: &Arc<Resident>) {
     }
 }
 
-/// Does what was taken from the queue.
+/// Does what was taken from the queue. Those who serve also serve others: a conversation that panics costs its own client
+/// the connection, and nobody else.
 fn pass(relay: &Relay, resident: &Arc<Resident>, work: Work) {
-    let _fallen = Fallen { relay, resident };
     let pass = Pass { relay, resident, now: relay.clock.now() };
     let mut link = resident.control.link.lock();
-    if link.is_none() && pass.is_wanted() {
-        *link = Some(Box::new(Link::new(relay, resident)));
-    }
-    if !link.as_mut().is_some_and(|link| link.serve(&pass, work)) {
+    let serving = AssertUnwindSafe(|| {
+        if link.is_none() && pass.is_wanted() {
+            *link = Some(Box::new(Link::new(relay, resident)));
+        }
+        link.as_mut().is_some_and(|link| link.serve(&pass, work))
+    });
+    let served = catch_unwind(serving);
+    if !matches!(served, Ok(true)) {
         *link = None;
     }
-}
-
-/// Gives a resident up whose conversation panics: nobody could serve it any more.
-struct Fallen<'a> {
-    relay: &'a Relay,
-    resident: &'a Arc<Resident>,
-}
-
-impl Drop for Fallen<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.relay.registry.give_up(self.resident, EndReason::Unstored);
-        }
+    if served.is_err() {
+        relay.registry.give_up(resident, EndReason::Unstored);
     }
 }
 

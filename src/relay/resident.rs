@@ -56,8 +56,8 @@ impl Resident {
     }
 
     /// Adds a transport, which becomes the one that frames go to. Above `limit` the oldest is closed. False when
-    /// the resident is retired: the caller needs a new one. Otherwise it then serves the control conversation, as after
-    /// [`Resident::detach`].
+    /// the resident is retired: the caller needs a new one. Otherwise the caller then has the control conversation
+    /// served, as after [`Resident::detach`].
     pub fn attach(&self, outbox: &Arc<Outbox>, limit: usize) -> bool {
         let mut transports = self.transports.lock();
         if transports.is_retired {
