@@ -44,6 +44,14 @@ async fn send_pack(client: &mut TestClient, number: u64, head: bool, requests: &
     client.send(pack_frame(number, head, requests)).await;
 }
 
+/// Acks nothing until what was pushed is given up: the next frame asks for the lists.
+async fn stay_mute(client: &mut TestClient) {
+    for _ in 0..7 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        client.send(Bytes::new()).await;
+    }
+}
+
 async fn receive_ack(client: &mut TestClient) -> u8 {
     loop {
         if let Some(ack) = client.receive_control().await.ack {
@@ -169,10 +177,7 @@ async fn a_client_that_never_acks_gets_full_lists_with_its_next_frame() {
     let relay = relay();
     let mut client = relay.connect(1, 1).await;
     let first = client.receive_pack().await;
-    for _ in 0..7 {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        client.send(Bytes::new()).await;
-    }
+    stay_mute(&mut client).await;
     relay.peers.resynced.lock().clear();
     send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
     let fresh = loop {
@@ -315,11 +320,7 @@ async fn a_conversation_that_panics_begins_anew() {
     let relay = relay();
     let mut client = relay.connect(1, 1).await;
     let first = client.receive_pack().await;
-    // What is never acked is given up, and the next frame asks for the lists.
-    for _ in 0..7 {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        client.send(Bytes::new()).await;
-    }
+    stay_mute(&mut client).await;
     *relay.peers.is_panicking.lock() = true;
     send_pack(&mut client, 0, true, &[Request::ControlPing]).await;
     assert_eq!(client.served.await.unwrap(), EndReason::Unstored);
