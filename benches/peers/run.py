@@ -162,7 +162,8 @@ class Bench:
         self.measure(relay, repetition, "fairness", beside=beside, clients=clients)
 
     def scale(self, relay, repetition):
-        for pairs in (10, 100, 1_000, self.options.most_pairs):
+        most = self.possible(relay, 2 * self.options.most_pairs) // 2
+        for pairs in (10, 100, 1_000, most):
             # Warren announces a client 5 s after it came: that is the cost of a connect, not of a frame.
             self.measure(relay, repetition, "frames", size=1400, pairs=pairs, window=16, warm_ms=8000, ms=2000)
 
@@ -204,10 +205,6 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     options.files = hard - OTHER_FILES
     cells = options.cells.split(",")
-    # Both ends of a pair, with room for logs and listeners: the load opens as many sockets as the relay.
-    if "scale" in cells and 2 * options.most_pairs > options.files:
-        options.most_pairs = options.files // 2
-        print(f"only {options.most_pairs} pairs: the limit of open files is {hard}")
     binary, tools = build(options.warren)
     results = HERE / "results"
     results.mkdir(exist_ok=True)

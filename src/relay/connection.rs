@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,9 @@ use crate::time::Timestamp;
 /// sent: a client that sends without pause would otherwise overfill their outboxes.
 const MAX_TURN_BYTES: u64 = 64 * 1024;
 
+/// How exact it is known when a client has last sent something: what others read stands in memory of its own.
+const HEARD_STEP: Duration = Duration::from_secs(1);
+
 /// Time to say goodbye.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 struct Pulse {
     /// Where it is noted.
     vitals: Arc<Vitals>,
+    /// When it was noted last that the client has sent something.
+    heard: Timestamp,
     /// Measures; none for a transport whose client sends nothing back.
     prober: Option<Box<Prober>>,
 }
@@ -95,23 +101,22 @@ pub fn run<R: FrameReader, W: FrameWriter>(
         meter: Meter::new(Instant::now()),
         idle: IdleTimer::new(relay.config.relay.keepalive),
     };
-    let mut writing = AbortOnDropHandle::new(tokio::spawn(async move { write_loop.run().await }));
     let mut read_loop = ReadLoop {
+        writing: AbortOnDropHandle::new(tokio::spawn(async move { write_loop.run().await })),
         road: Road::new(Arc::clone(resident), relay.flows(resident)),
         reader,
-        pulse: Pulse { vitals, prober },
+        pulse: Pulse { vitals, heard: Timestamp::ZERO, prober },
         meter: Meter::new(Instant::now()),
         idle: IdleTimer::new(relay.config.relay.read_timeout),
         attached,
     };
     async move {
-        let reason = tokio::select! {
-            biased;
-            reason = &mut writing => reason.unwrap_or(EndReason::PeerClosed),
-            reason = read_loop.run() => {
+        let reason = match read_loop.run().await {
+            End::Writing(reason) => reason,
+            End::Reading(reason) => {
                 read_loop.attached.outbox.close(reason);
                 // The first reason counts: the read loop may have ended because the connection was being closed.
-                let written = Box::pin(read_loop.idle.within(CLOSE_GRACE, pin!(&mut writing))).await;
+                let written = Box::pin(read_loop.idle.within(CLOSE_GRACE, pin!(&mut read_loop.writing))).await;
                 written.and_then(Result::ok).unwrap_or(reason)
             }
         };
@@ -121,7 +126,24 @@ pub fn run<R: FrameReader, W: FrameWriter>(
     }
 }
 
+/// What has ended a connection.
+enum End {
+    Reading(EndReason),
+    Writing(EndReason),
+}
+
+/// What a read loop waits for.
+enum Event {
+    /// Bytes, or the end of them.
+    Filled(Result<(), EndReason>),
+    /// The write loop has ended.
+    Written(EndReason),
+    /// See [`IdleTimer::poll_tick`].
+    Tick(bool),
+}
+
 struct ReadLoop<R> {
+    writing: AbortOnDropHandle<EndReason>,
     road: Road,
     reader: R,
     pulse: Pulse,
@@ -132,8 +154,8 @@ struct ReadLoop<R> {
 
 impl<R: FrameReader> ReadLoop<R> {
     /// Reads until the connection ends.
-    async fn run(&mut self) -> EndReason {
-        let Self { road, reader, pulse, meter, idle, attached } = self;
+    async fn run(&mut self) -> End {
+        let Self { writing, road, reader, pulse, meter, idle, attached } = self;
         let (relay, outbox) = (&attached.relay, &*attached.outbox);
         pulse.poll(outbox);
         let mut turn_bytes = 0;
@@ -149,26 +171,45 @@ impl<R: FrameReader> ReadLoop<R> {
             match routed {
                 Ok(true) => {
                     let at = idle.touch();
-                    pulse.vitals.heard(now);
+                    pulse.hear(now);
                     if let Some(speed) = meter.add(bytes, at) {
                         pulse.vitals.reached(speed);
                     }
                 }
                 Ok(false) => {}
-                Err(reason) => return reason,
+                Err(reason) => return End::Reading(reason),
             }
             if turn_bytes >= MAX_TURN_BYTES {
                 turn_bytes = 0;
+                // Where there is always more to read, nothing else is waited for below.
+                if writing.is_finished() {
+                    return End::Writing((&mut *writing).await.unwrap_or(EndReason::PeerClosed));
+                }
                 yield_now().await;
             }
-            tokio::select! {
-                biased;
-                filled = reader.fill() => if let Err(reason) = filled {
-                    return reason;
-                },
-                is_silent = idle.tick() => {
+            let event = {
+                let mut filling = pin!(reader.fill());
+                poll_fn(|context| {
+                    if let Poll::Ready(filled) = filling.as_mut().poll(context) {
+                        return Poll::Ready(Event::Filled(filled));
+                    }
+                    if idle.may_wait() {
+                        return Poll::Pending;
+                    }
+                    match Pin::new(&mut *writing).poll(context) {
+                        Poll::Ready(reason) => Poll::Ready(Event::Written(reason.unwrap_or(EndReason::PeerClosed))),
+                        Poll::Pending => idle.poll_tick(context).map(Event::Tick),
+                    }
+                })
+                .await
+            };
+            match event {
+                Event::Filled(Ok(())) => {}
+                Event::Filled(Err(reason)) => return End::Reading(reason),
+                Event::Written(reason) => return End::Writing(reason),
+                Event::Tick(is_silent) => {
                     if is_silent && !reader.notices_absence() {
-                        return EndReason::ReadTimeout;
+                        return End::Reading(EndReason::ReadTimeout);
                     }
                     road.tidy(relay.clock.now());
                     reader.shrink();
@@ -217,6 +258,15 @@ fn route_all<R: FrameReader>(
 }
 
 impl Pulse {
+    /// Notes that the client has sent something, at most once in [`HEARD_STEP`].
+    #[inline]
+    fn hear(&mut self, now: Timestamp) {
+        if now.since(self.heard) >= HEARD_STEP || now < self.heard {
+            self.heard = now;
+            self.vitals.heard(now);
+        }
+    }
+
     /// Begins measurements that are due.
     fn poll(&mut self, outbox: &Outbox) {
         let Some(prober) = &mut self.prober else { return };

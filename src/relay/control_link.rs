@@ -66,8 +66,9 @@ type Handling = Pin<Box<dyn Future<Output = bool> + Send>>;
 pub struct ControlLink {
     /// What waits for it.
     pub queue: ControlQueue,
-    /// Held by whoever serves the queue; nobody waits for it.
-    link: Mutex<Option<Box<Link>>>,
+    /// Held by whoever serves the queue; nobody waits for it. It stands here, not in memory of its own: when nearly all
+    /// clients are idle, each place that is looked at costs a wait for memory.
+    link: Mutex<Option<Link>>,
 }
 
 impl ControlLink {
@@ -112,7 +113,7 @@ fn pass(relay: &Relay, resident: &Arc<Resident>, work: Work) {
     let mut link = resident.control.link.lock();
     let serving = AssertUnwindSafe(|| {
         if link.is_none() && pass.is_wanted() {
-            *link = Some(Box::new(Link::new(relay, resident)));
+            *link = Some(Link::new(relay, resident));
         }
         link.as_mut().is_some_and(|link| link.serve(&pass, work))
     });
@@ -161,7 +162,7 @@ struct Link {
     /// Packs that are not handled; bounded by the endpoint, which takes no more than it may leave unacked.
     deliveries: VecDeque<Delivery>,
     /// As many of them, from the front, are with the handler.
-    begun: usize,
+    begun: u16,
     pace: Pace,
     /// Transports ever attached, as far as the endpoint knows.
     attach_count: u32,
@@ -192,10 +193,10 @@ impl Link {
     /// Does what there is to do now; false when the resident is given up. What has begun with the handler is finished
     /// in either case: its effects are wanted, though nobody is left to be told.
     fn serve(&mut self, pass: &Pass<'_>, work: Work) -> bool {
-        if work.has_new_state && !self.follow_transports(pass) {
+        if work.signals.has_new_state && !self.follow_transports(pass) {
             return false;
         }
-        let mut handled = work.handled;
+        let mut handled = work.signals.handled;
         self.take(pass, work);
         if self.is_expired(pass) {
             return false;
@@ -281,7 +282,7 @@ impl Link {
                 pass.count(reason);
             }
         }
-        if work.needs_resync {
+        if work.signals.needs_resync {
             pass.relay.metrics.pushes_lost.inc();
             self.endpoint.lose_view(pass.now);
         }
@@ -333,13 +334,13 @@ impl Link {
     /// Begins with the next pack, or with all next ones that only close contracts.
     fn next_handling(&mut self, pass: &Pass<'_>) -> Handling {
         let closes = self.deliveries.iter().take_while(|delivery| only_closes(&delivery.frames)).count();
-        self.begun = closes.max(1);
-        let mut begun = self.deliveries.iter_mut().take(self.begun);
+        self.begun = u16::try_from(closes).unwrap_or(u16::MAX).max(1);
+        let mut begun = self.deliveries.iter_mut().take(self.begun.into());
         let mut frames = begun.next().map(|delivery| std::mem::take(&mut delivery.frames)).unwrap_or_default();
         for delivery in begun {
             frames.append(&mut delivery.frames);
         }
-        pass.relay.metrics.control_packs.inc_by(self.begun as u64);
+        pass.relay.metrics.control_packs.inc_by(self.begun.into());
         let control = Arc::clone(&pass.relay.control);
         let caller = ControlCaller { client_id: pass.resident.client_id, network_id: pass.resident.network_id };
         let now = Instant::now();
@@ -357,7 +358,7 @@ impl Link {
 
     /// What was begun is done.
     fn confirm(&mut self, now: Timestamp) {
-        for delivery in self.deliveries.drain(..std::mem::take(&mut self.begun)) {
+        for delivery in self.deliveries.drain(..usize::from(std::mem::take(&mut self.begun))) {
             self.endpoint.confirm(now, delivery.id);
         }
     }

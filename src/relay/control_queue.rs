@@ -26,6 +26,13 @@ pub struct Work {
     pub frames: Vec<Bytes>,
     /// Messages for the client; those of one element travel in one pack.
     pub packs: Vec<Vec<Push>>,
+    /// What else there is.
+    pub signals: Signals,
+}
+
+/// What a conversation is told besides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signals {
     /// Messages were lost: the client needs full lists.
     pub needs_resync: bool,
     /// A transport came or went, the resident is retired, or the relay stops.
@@ -42,14 +49,21 @@ pub struct ControlQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    work: Work,
+    // Not a `Work`, which would be rounded up: every client has one of these.
+    frames: Vec<Bytes>,
+    packs: Vec<Vec<Push>>,
+    signals: Signals,
     is_changed: bool,
     is_served: bool,
 }
 
 impl State {
     fn take(&mut self) -> Option<Work> {
-        std::mem::take(&mut self.is_changed).then(|| std::mem::take(&mut self.work))
+        std::mem::take(&mut self.is_changed).then(|| Work {
+            frames: std::mem::take(&mut self.frames),
+            packs: std::mem::take(&mut self.packs),
+            signals: std::mem::take(&mut self.signals),
+        })
     }
 }
 
@@ -57,9 +71,9 @@ impl ControlQueue {
     /// Adds a frame the client sent; false when there is no room.
     pub fn push_frame(&self, frame: Bytes) -> bool {
         let mut state = self.change();
-        let has_room = state.work.frames.len() < MAX_FRAMES;
+        let has_room = state.frames.len() < MAX_FRAMES;
         if has_room {
-            state.work.frames.push(frame);
+            state.frames.push(frame);
         }
         has_room
     }
@@ -70,11 +84,11 @@ impl ControlQueue {
         let mut state = self.state.lock();
         let is_alone = !state.is_changed && !state.is_served;
         state.is_changed = true;
-        if state.work.packs.len() < MAX_PACKS {
-            state.work.packs.push(pack);
+        if state.packs.len() < MAX_PACKS {
+            state.packs.push(pack);
         } else {
-            state.work.packs = Vec::new();
-            state.work.needs_resync = true;
+            state.packs = Vec::new();
+            state.signals.needs_resync = true;
         }
         if !is_alone {
             return None;
@@ -85,12 +99,12 @@ impl ControlQueue {
 
     /// Says that a transport came or went, or that the resident is retired.
     pub fn transports_changed(&self) {
-        self.change().work.has_new_state = true;
+        self.change().signals.has_new_state = true;
     }
 
     /// Says that the handler has finished, and whether it could handle what it got.
     pub fn handled(&self, is_done: bool) {
-        self.change().work.handled = Some(is_done);
+        self.change().signals.handled = Some(is_done);
     }
 
     /// Says that something is due.
@@ -143,12 +157,12 @@ mod tests {
         assert!(queue.push_frame(Bytes::from_static(b"one")) && queue.push_frame(Bytes::from_static(b"two")));
         assert!(queue.push_pack(vec![Push::NetworkPeersReset]).is_none());
         let work = queue.begin().unwrap();
-        assert_eq!((work.frames.len(), work.packs.len(), work.needs_resync), (2, 1, false));
-        assert!(!work.has_new_state && work.handled.is_none() && queue.next().is_none());
+        assert_eq!((work.frames.len(), work.packs.len(), work.signals.needs_resync), (2, 1, false));
+        assert!(!work.signals.has_new_state && work.signals.handled.is_none() && queue.next().is_none());
         queue.transports_changed();
         queue.handled(false);
         let work = queue.begin().unwrap();
-        assert!(work.has_new_state && work.handled == Some(false));
+        assert!(work.signals.has_new_state && work.signals.handled == Some(false));
     }
 
     #[test]
@@ -195,6 +209,6 @@ mod tests {
             assert!(queue.push_pack(vec![Push::NetworkPeersReset]).is_none());
         }
         let work = queue.begin().unwrap();
-        assert!(work.needs_resync && work.packs.is_empty());
+        assert!(work.signals.needs_resync && work.packs.is_empty());
     }
 }

@@ -6,15 +6,19 @@
 //! | the client | `relay.read_timeout` | close; pings and pongs do not count |
 //!
 //! Clients give a transport up after 30 s without a message, those before 2025 after 15 s, and WebSocket pings do not
-//! count there either (`connect/transport.go`). An [`IdleTimer`] is armed once and re-armed only when it fires, so
-//! traffic costs it one store.
+//! count there either (`connect/transport.go`). An [`IdleTimer`] is armed once and re-armed only when it fires, and
+//! while there is traffic its task does not look at it, so traffic costs it one store.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Looks at the timer left out in a row at most.
+const MAX_SKIPS: u8 = 8;
 
 /// Fires once nothing has been heard for its limit.
 #[derive(Debug)]
@@ -22,33 +26,64 @@ pub struct IdleTimer {
     limit: Duration,
     last: Instant,
     sleep: Pin<Box<Sleep>>,
+    /// When it wakes the task, if it does.
+    armed_for: Option<Instant>,
+    /// Touched since the last look.
+    is_touched: bool,
+    skipped: u8,
 }
 
 impl IdleTimer {
     /// A timer whose silence begins now.
     pub fn new(limit: Duration) -> Self {
         let last = Instant::now();
-        Self { limit, last, sleep: Box::pin(sleep_until(last + limit)) }
+        let sleep = Box::pin(sleep_until(last + limit));
+        Self { limit, last, sleep, armed_for: None, is_touched: false, skipped: 0 }
     }
 
     /// Silence begins anew; says when that is.
     #[inline]
     pub fn touch(&mut self) -> Instant {
+        self.is_touched = true;
         self.last = Instant::now();
         self.last
     }
 
-    /// Waits until the timer is due for a look; true when the silence has reached the limit, which also begins a new
-    /// one. False: traffic has moved the end, wait again. May be dropped at any time.
-    pub async fn tick(&mut self) -> bool {
-        self.sleep.as_mut().await;
+    /// Whether the task may wait without a look at what seldom happens, this timer and whatever it has looked at just
+    /// before it: all of that wakes the task when it happens, and the task runs because there was traffic. Both may have
+    /// come at once, so a look is due all the same once the timer may have fired, and now and then.
+    #[inline]
+    pub fn may_wait(&mut self) -> bool {
+        let is_ahead = self.armed_for.is_some_and(|at| self.last < at);
+        let may_wait = std::mem::take(&mut self.is_touched) && is_ahead && self.skipped < MAX_SKIPS;
+        self.skipped = if may_wait { self.skipped + 1 } else { 0 };
+        may_wait
+    }
+
+    /// Ready when the timer is due for a look; true when the silence has reached the limit, which also begins a new one.
+    /// False: traffic has moved the end, wait again.
+    pub fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let fired = self.sleep.as_mut().poll(context);
+        // Without a budget the poll has looked at nothing.
+        self.armed_for = (fired.is_pending() && has_budget_remaining()).then(|| self.sleep.deadline());
+        ready!(fired);
         let now = Instant::now();
         let is_silent = now >= self.last + self.limit;
         if is_silent {
             self.last = now;
         }
-        self.sleep.as_mut().reset(self.last + self.limit);
-        is_silent
+        self.reset(self.last + self.limit);
+        Poll::Ready(is_silent)
+    }
+
+    /// Waits for [`IdleTimer::poll_tick`], without a look while there is traffic. May be dropped at any time.
+    pub async fn tick(&mut self) -> bool {
+        poll_fn(|context| if self.may_wait() { Poll::Pending } else { self.poll_tick(context) }).await
+    }
+
+    fn reset(&mut self, at: Instant) {
+        self.armed_for = None;
+        self.sleep.as_mut().reset(at);
     }
 
     /// Waits for something that may take `limit` at most; none when it takes longer. The silence goes on meanwhile, but
@@ -61,13 +96,13 @@ impl IdleTimer {
             }
             if !is_moved {
                 is_moved = true;
-                self.sleep.as_mut().reset(Instant::now() + limit);
+                self.reset(Instant::now() + limit);
             }
             self.sleep.as_mut().poll(context).map(|()| None)
         })
         .await;
         if is_moved {
-            self.sleep.as_mut().reset(self.last + self.limit);
+            self.reset(self.last + self.limit);
         }
         result
     }
@@ -75,6 +110,8 @@ impl IdleTimer {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -101,5 +138,74 @@ mod tests {
         assert_eq!(started.elapsed().as_secs(), 8);
         assert!(timer.tick().await, "silence that goes on is reported again");
         assert_eq!(started.elapsed().as_secs(), 13);
+    }
+
+    /// A look as a task takes it that has looked at everything else.
+    fn look(timer: &mut IdleTimer) -> Poll<bool> {
+        timer.poll_tick(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_waits_without_a_look_after_traffic_only_and_not_for_ever() {
+        let mut timer = IdleTimer::new(Duration::from_secs(5));
+        timer.touch();
+        assert!(!timer.may_wait(), "the timer wakes nobody yet");
+        assert_eq!(look(&mut timer), Poll::Pending);
+        assert!(!timer.may_wait(), "no traffic");
+        timer.touch();
+        assert!(timer.may_wait() && !timer.may_wait(), "once for each");
+        let looks = (0..100).filter(|_| {
+            timer.touch();
+            !timer.may_wait()
+        });
+        assert_eq!(looks.count(), 100 / (usize::from(MAX_SKIPS) + 1));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        timer.touch();
+        assert!(timer.may_wait());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        timer.touch();
+        assert!(!timer.may_wait(), "it fires now, and its task runs perhaps for that");
+        assert_eq!(look(&mut timer), Poll::Ready(false));
+        timer.touch();
+        assert!(!timer.may_wait(), "it was set anew");
+        assert_eq!(look(&mut timer), Poll::Pending);
+        timer.within(Duration::from_secs(1), Box::pin(std::future::pending::<()>()).as_mut()).await;
+        timer.touch();
+        assert!(!timer.may_wait(), "it was lent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_without_a_budget_is_none() {
+        let mut timer = IdleTimer::new(Duration::from_secs(5));
+        poll_fn(|context| {
+            while has_budget_remaining() {
+                let _ = std::pin::pin!(tokio::task::coop::consume_budget()).poll(context);
+            }
+            assert_eq!(timer.poll_tick(context), Poll::Pending);
+            Poll::Ready(())
+        })
+        .await;
+        timer.touch();
+        assert!(!timer.may_wait());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_timer_wakes_a_task_that_has_not_looked_since_there_was_traffic() {
+        let (started, mut timer) = (Instant::now(), IdleTimer::new(Duration::from_secs(5)));
+        let (traffic, mut arriving) = tokio::sync::mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut ticks = Vec::new();
+            while ticks.last() != Some(&(true, 8)) {
+                tokio::select! {
+                    biased;
+                    Some(()) = arriving.recv() => drop(timer.touch()),
+                    is_silent = timer.tick() => ticks.push((is_silent, started.elapsed().as_secs())),
+                }
+            }
+            ticks
+        });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        traffic.send(()).unwrap();
+        assert_eq!(task.await.unwrap(), [(false, 5), (true, 8)]);
     }
 }

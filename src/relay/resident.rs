@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::admission::Admitted;
 use super::control_link::ControlLink;
@@ -36,8 +37,8 @@ pub struct Resident {
 
 #[derive(Debug, Default)]
 struct Transports {
-    /// Oldest first; frames go to the last one.
-    open: Vec<Arc<Outbox>>,
+    /// Oldest first; frames go to the last one. Nearly all clients have one.
+    open: SmallVec<[Arc<Outbox>; 1]>,
     attach_count: u32,
     is_retired: bool,
 }

@@ -165,6 +165,39 @@ async fn a_flood_takes_turns_with_other_pairs_and_loses_nothing_when_it_is_read(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_floods_can_be_cut_off() {
+    const FLOOD: u64 = 4000;
+    let relay = relay();
+    let mut flooding = relay.dial(Some("1.9"), 1, 8 << 20);
+    settle().await;
+    for _ in 0..FLOOD {
+        flooding.socket.feed(Message::binary(frame(1, 2, &[1; 1000]))).await.unwrap();
+    }
+    flooding.socket.flush().await.unwrap();
+    relay.relay.disconnect(id(1));
+    assert_eq!(flooding.served.await.unwrap(), EndReason::Removed);
+    let received = relay.relay.metrics.frames_received.get();
+    assert!(received < FLOOD / 4, "{received} frames of the flood were still taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_known_to_the_second_when_a_client_has_last_spoken() {
+    let relay = relay();
+    let mut client = relay.connect(1, 1).await;
+    let vitals = relay.presence.connections(id(1)).pop().unwrap().vitals;
+    let silence = || relay.relay.clock.now().since(vitals.last_message());
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        client.send(Bytes::new()).await;
+        settle().await;
+        assert!(silence() < Duration::from_secs(1), "{:?}", silence());
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let silence = silence();
+    assert!((Duration::from_secs(10)..Duration::from_millis(11_100)).contains(&silence), "{silence:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spent_budget_drops_for_clients_that_lag_and_for_no_others() {
     let relay = TestRelay::new(|config| config.relay.outbox_total_bytes = ByteSize(200_000));
     relay.gate.open(id(1), id(2));

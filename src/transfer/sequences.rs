@@ -1,7 +1,9 @@
 //! The sequences of one endpoint, by peer and lane.
 //!
-//! A sorted list: most endpoints, one for each client of a server among them, have a single sequence in each direction,
-//! and the first node of a tree has room for eleven.
+//! A sorted list with room for one: most endpoints, one for each client of a server among them, have a single sequence in
+//! each direction. The first node of a tree has room for eleven.
+
+use smallvec::SmallVec;
 
 use super::lane::Lane;
 use crate::ids::ClientId;
@@ -11,11 +13,11 @@ pub(crate) type Key = (ClientId, Lane);
 
 /// A sorted list of sequences.
 #[derive(Debug)]
-pub(crate) struct Sequences<S>(Vec<(Key, Box<S>)>);
+pub(crate) struct Sequences<S>(SmallVec<[(Key, Box<S>); 1]>);
 
 impl<S> Default for Sequences<S> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(SmallVec::new())
     }
 }
 
@@ -48,12 +50,7 @@ impl<S> Sequences<S> {
     pub(crate) fn insert(&mut self, key: Key, sequence: S) {
         match self.find(&key) {
             Ok(at) => *self.0[at].1 = sequence,
-            Err(at) => {
-                if self.0.is_empty() {
-                    self.0.reserve_exact(1);
-                }
-                self.0.insert(at, (key, Box::new(sequence)));
-            }
+            Err(at) => self.0.insert(at, (key, Box::new(sequence))),
         }
     }
 

@@ -355,7 +355,7 @@ async fn who_serves_a_client_that_always_says_more_lets_others_go_on() {
 /// Ten thousand clients that do nothing are the usual case, and each keeps these for as long as it is there.
 #[test]
 fn what_an_idle_client_keeps_is_small() {
-    // What stands beside them in an `Arc` takes 16 bytes.
-    let (link, resident) = (size_of::<Link>(), size_of::<Resident>() + 16);
-    assert!(link <= 384 && resident <= 256, "{link} {resident}");
+    // Its conversation is part of it; what stands beside it in an `Arc` takes 16 bytes.
+    let resident = size_of::<Resident>() + 16;
+    assert!(resident <= 640, "{resident}");
 }
