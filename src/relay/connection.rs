@@ -193,7 +193,8 @@ impl<R: FrameReader> ReadLoop<R> {
                     if let Poll::Ready(filled) = filling.as_mut().poll(context) {
                         return Poll::Ready(Event::Filled(filled));
                     }
-                    if idle.may_wait() {
+                    // Both wake this task. The write loop may have just done so, together with what was read.
+                    if idle.may_wait() && !writing.is_finished() {
                         return Poll::Pending;
                     }
                     match Pin::new(&mut *writing).poll(context) {

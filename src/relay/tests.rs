@@ -181,6 +181,25 @@ async fn a_client_that_floods_can_be_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_speaks_at_the_moment_it_is_cut_off_is_cut_off_at_once() {
+    let relay = relay();
+    for round in 0..20 {
+        let mut client = relay.connect(1, round).await;
+        settle().await;
+        let began = tokio::time::Instant::now();
+        // The write loop ends while the read loop waits for its turn with a message to read.
+        relay.relay.disconnect(id(1));
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        let _ = client.socket.send(Message::binary(frame(1, 2, b"a last word"))).await;
+        assert_eq!(client.served.await.unwrap(), EndReason::Removed);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?} in round {round}", began.elapsed());
+        drop(client.socket);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_known_to_the_second_when_a_client_has_last_spoken() {
     let relay = relay();
     let mut client = relay.connect(1, 1).await;
