@@ -3,9 +3,9 @@
 //! alone; how many frames there are for it; what is left in memory; and how bursts of CloseContract share commits.
 //!
 //! `cargo bench --bench control_road -- [messages] [sockets] [memory] [closes]`; without a name, all four. Of `messages`
-//! and `sockets`, the same over TCP, names of columns and numbers of clients take a part: `messages push pack 10000`. The real relay on one thread of its own, with
-//! read and write loops, WebSocket and control links; its clients are in the same process and write to memory instead
-//! of sockets, and their thread is not counted. Linux only.
+//! and `sockets`, the same over TCP, names of columns and numbers of clients take a part: `messages push pack 10000`. The
+//! real relay on one thread of its own, with read and write loops, WebSocket and control links; its clients are in the
+//! same process and write to memory instead of sockets, and their thread is not counted. Linux only.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench stops at a surprise")]
 
 use std::collections::VecDeque;

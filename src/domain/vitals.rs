@@ -1,7 +1,7 @@
 //! What a transport shows of its client's health: when it last spoke, how fast and how far it is.
 //!
-//! The relay writes, once a read and once a measurement; discovery reads. Nothing here waits or is looked up on the way
-//! of a frame: a transport holds its own.
+//! The relay writes, at most once a second and once a measurement; discovery reads. Nothing here waits or is looked up on
+//! the way of a frame: a transport holds its own.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,7 +54,8 @@ impl Vitals {
         self.last_message.store(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// When the client last sent anything, keepalives included.
+    /// When the client last sent anything, keepalives included; up to a second too early, for the relay does not note
+    /// each read.
     pub fn last_message(&self) -> Timestamp {
         Timestamp::from_millis(self.last_message.load(Ordering::Relaxed))
     }
