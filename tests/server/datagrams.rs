@@ -295,7 +295,8 @@ async fn noise_in_datagrams_is_dropped_and_counted_and_the_transport_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_small_frames_arrives_over_both_lanes() {
-    const COUNT: u32 = 2000;
+    // Fewer than the outbox holds, and fewer bytes than the buffer of a socket: on a busy machine too none may be lost.
+    const COUNT: u32 = 500;
     let scene = Scene::start(|_| {}).await;
     let (mut left, mut right) = (scene.client(OFFER).await, scene.client(OFFER).await);
     let template = left.frame_to(&right, 200);
