@@ -42,7 +42,7 @@ pub struct Relay {
     /// Bytes waiting for one transport.
     pub outbox_bytes: ByteSize,
     /// Bytes waiting for all transports together; when it is reached, a transport that lags behind by more than 64 KiB
-    /// gets no more.
+    /// gets no more. As many may wait on their way in over QUIC.
     pub outbox_total_bytes: ByteSize,
     /// Destinations one client may send to at once.
     pub destinations_per_client: usize,

@@ -35,6 +35,7 @@ mod open_files;
 mod parts;
 mod portal_mail;
 mod quic;
+mod quic_intake;
 mod tls;
 mod upgrade;
 

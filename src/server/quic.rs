@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aws_lc_rs::hmac;
-use quinn::{
-    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::quic_intake;
 use super::tls::{self, Certificates};
 use crate::config::Config;
 use crate::config::relay::Relay as Settings;
@@ -67,9 +66,16 @@ const RESET_SECRET_BYTES: usize = 32;
 /// The QUIC listener before it runs.
 pub struct QuicListener {
     endpoint: Endpoint,
-    endpoint_config: EndpointConfig,
-    config: ServerConfig,
+    settings: EndpointSettings,
     metrics: QuicMetrics,
+}
+
+/// What it takes to open the endpoint, and to open it again.
+struct EndpointSettings {
+    endpoint: EndpointConfig,
+    server: ServerConfig,
+    /// Bytes taken off the socket that may wait in their connections: as many as may wait to be sent.
+    intake_bytes: usize,
 }
 
 impl QuicListener {
@@ -81,12 +87,15 @@ impl QuicListener {
         metrics: QuicMetrics,
     ) -> anyhow::Result<QuicListener> {
         let listen = config.relay.quic_listen;
-        let endpoint_config = endpoint_config(&config.store.path)?;
-        let config = server_config(&config.relay, certificates, clients)?;
-        let endpoint = open(listen, &endpoint_config, &config).with_context(|| {
+        let settings = EndpointSettings {
+            endpoint: endpoint_config(&config.store.path)?,
+            server: server_config(&config.relay, certificates, clients)?,
+            intake_bytes: usize::try_from(config.relay.outbox_total_bytes.0)?,
+        };
+        let endpoint = settings.open(listen).with_context(|| {
             format!("relay.quic_listen {listen} cannot be opened; free it or choose another address")
         })?;
-        Ok(Self { endpoint, endpoint_config, config, metrics })
+        Ok(Self { endpoint, settings, metrics })
     }
 
     /// The address that is open.
@@ -136,7 +145,7 @@ impl QuicListener {
                 () = sleep(pause) => {}
                 () = stop.cancelled() => return None,
             }
-            match open(address, &self.endpoint_config, &self.config) {
+            match self.settings.open(address) {
                 Ok(endpoint) => return Some(endpoint),
                 Err(error) => tracing::warn!(%error, %address, "the QUIC listener could not be opened yet"),
             }
@@ -145,17 +154,30 @@ impl QuicListener {
     }
 }
 
-fn open(address: SocketAddr, endpoint: &EndpointConfig, config: &ServerConfig) -> io::Result<Endpoint> {
-    let socket = UdpSocket::bind(address)?;
-    let options = socket2::SockRef::from(&socket);
-    for granted in
-        [options.set_recv_buffer_size(SOCKET_BUFFER_BYTES), options.set_send_buffer_size(SOCKET_BUFFER_BYTES)]
+impl EndpointSettings {
+    fn open(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        let socket = UdpSocket::bind(address)?;
+        ask_for_buffers(&socket);
+        Endpoint::new(self.endpoint.clone(), Some(self.server.clone()), socket, quic_intake::runtime(self.intake_bytes))
+    }
+}
+
+/// Asks for large buffers and says when the system grants smaller ones.
+fn ask_for_buffers(socket: &UdpSocket) {
+    let options = socket2::SockRef::from(socket);
+    for asked in [options.set_recv_buffer_size(SOCKET_BUFFER_BYTES), options.set_send_buffer_size(SOCKET_BUFFER_BYTES)]
     {
-        if let Err(error) = granted {
+        if let Err(error) = asked {
             tracing::debug!(%error, "the QUIC socket keeps its small buffers");
         }
     }
-    Endpoint::new(endpoint.clone(), Some(config.clone()), socket, Arc::new(TokioRuntime))
+    // Linux reports twice what it grants.
+    if options.recv_buffer_size().is_ok_and(|granted| granted < SOCKET_BUFFER_BYTES) {
+        tracing::info!(
+            "the system granted the QUIC socket a small receive buffer, which loses packets when many clients send at \
+             once; with net.core.rmem_max at {SOCKET_BUFFER_BYTES} it is as large as it should be"
+        );
+    }
 }
 
 /// Reset tokens that outlive this process: after a crash the next one can tell clients at once that their connections
