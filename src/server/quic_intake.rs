@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -19,6 +19,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
+use tokio::task::coop::unconstrained;
 
 /// Turns of connections between two looks at the socket.
 const TURNS_BETWEEN_LOOKS: u32 = 16;
@@ -102,7 +103,8 @@ impl Intake {
     fn poll_own(&self, context: &mut Context<'_>) -> Poll<()> {
         self.waker.get_or_init(|| context.waker().clone());
         self.taken.store(0, Ordering::Relaxed);
-        self.read(context)
+        let Some(reader) = self.reader.get() else { return Poll::Pending };
+        self.read(&mut reader.lock(), context)
     }
 
     /// Before the turn of a connection.
@@ -111,19 +113,20 @@ impl Intake {
         if !turn.is_multiple_of(TURNS_BETWEEN_LOOKS) || self.taken.load(Ordering::Relaxed) >= self.limit {
             return;
         }
-        // The reader waits as the task that it has, not as the connection's.
+        // Nobody waits here for another thread that reads.
+        let Some(mut reader) = self.reader.get().and_then(Mutex::try_lock) else { return };
+        // The reader waits as the task that it has, and does not use up the connection's turn.
         let Some(waker) = self.waker.get() else { return };
-        if self.read(&mut Context::from_waker(waker)).is_ready() {
+        let reading = pin!(unconstrained(poll_fn(|context| self.read(&mut reader, context))));
+        if reading.poll(&mut Context::from_waker(waker)).is_ready() {
             waker.wake_by_ref();
         }
     }
 
     /// Polls the reader until the socket is empty, or as often as one look may; ready when the reader has ended.
-    fn read(&self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(reader) = self.reader.get() else { return Poll::Pending };
-        let mut reader = reader.lock();
+    fn read(&self, reader: &mut Option<Task>, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..POLLS {
-            let Some(task) = &mut *reader else { return Poll::Ready(()) };
+            let Some(task) = reader else { return Poll::Ready(()) };
             self.is_empty.store(false, Ordering::Relaxed);
             if task.as_mut().poll(context).is_ready() {
                 *reader = None;

@@ -1,3 +1,7 @@
+use std::task::ready;
+
+use tokio::task::coop;
+
 use super::*;
 
 /// Bytes of a packet.
@@ -136,6 +140,35 @@ fn its_end_in_the_turn_of_a_connection_ends_its_own_task() {
     assert_eq!(scene.woken.0.load(Ordering::Relaxed), 1);
     assert_eq!(Arc::strong_count(&scene.script), 1, "what ended is gone");
     assert_eq!(scene.own_turn(), Poll::Ready(()));
+}
+
+#[test]
+fn a_connection_does_not_wait_for_another_thread_that_reads() {
+    let scene = Scene::new(usize::MAX);
+    assert_eq!(scene.own_turn(), Poll::Pending);
+    scene.script.arrive(1);
+    let reading = scene.intake.reader.get().unwrap().lock();
+    assert_eq!(scene.connection_turns(TURNS_BETWEEN_LOOKS), TURNS_BETWEEN_LOOKS as usize);
+    drop(reading);
+    assert_eq!(scene.script.waits(), 1);
+}
+
+/// Where a task may do only so much in one turn, as in tokio.
+#[tokio::test]
+async fn reading_does_not_use_up_the_turn_of_a_connection() {
+    let intake = Arc::new(Intake::new(usize::MAX));
+    intake.begin(Box::pin(poll_fn(|context| {
+        for _ in 0..100 {
+            ready!(coop::poll_proceed(context)).made_progress();
+        }
+        Poll::Pending
+    })));
+    assert_eq!(intake.poll_own(&mut Context::from_waker(Waker::noop())), Poll::Pending);
+    let task = Box::pin(poll_fn(|_| match coop::has_budget_remaining() {
+        true => Poll::Ready(()),
+        false => panic!("no turn is left"),
+    }));
+    tokio::spawn(Connection { task, intake }).await.unwrap();
 }
 
 /// With real sockets: the reading task of an endpoint that nobody else wakes ends with its endpoint.
