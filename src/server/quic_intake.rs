@@ -2,8 +2,7 @@
 //!
 //! quinn reads the socket in one task and runs each connection in one of its own. Among thousands that are busy the
 //! first gets its turn as rarely as any other: the buffer of the socket overflows, and a connection woken by one packet
-//! finds no second. Here the reading task goes on until the socket is empty, and connections let it read before they
-//! run. So packets wait where they belong, and a connection handles all it has in one turn, with one acknowledgement
+//! finds no second. Here connections let it read before they run, every so often. So packets wait where they belong, and a connection handles all it has in one turn, with one acknowledgement
 //! and large writes (`docs/performance.md` has the figures).
 
 use std::fmt;
@@ -13,7 +12,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -25,7 +24,7 @@ use tokio::task::coop::unconstrained;
 const TURNS_BETWEEN_LOOKS: u32 = 16;
 
 /// Polls of the reading task in one look at most; quinn ends each after some 50 µs.
-const POLLS: usize = 20;
+const POLLS: usize = 8;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -99,15 +98,16 @@ impl Intake {
         self.reader.get_or_init(|| Mutex::new(Some(task)));
     }
 
-    /// The reader's own turn: whatever it took before has been handled, for those it woke had their turns since.
+    /// The reader's own turn, after which others have theirs, as among few connections. Whatever it took before has been
+    /// handled, for those it woke had their turns since.
     fn poll_own(&self, context: &mut Context<'_>) -> Poll<()> {
         self.waker.get_or_init(|| context.waker().clone());
         self.taken.store(0, Ordering::Relaxed);
         let Some(reader) = self.reader.get() else { return Poll::Pending };
-        self.read(&mut reader.lock(), context)
+        poll_reader(&mut reader.lock(), context)
     }
 
-    /// Before the turn of a connection.
+    /// Before the turn of a connection: polls the reader until the socket is empty, or as often as one look may.
     fn look(&self) {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         if !turn.is_multiple_of(TURNS_BETWEEN_LOOKS) || self.taken.load(Ordering::Relaxed) >= self.limit {
@@ -117,24 +117,17 @@ impl Intake {
         let Some(mut reader) = self.reader.get().and_then(Mutex::try_lock) else { return };
         // The reader waits as the task that it has, and does not use up the connection's turn.
         let Some(waker) = self.waker.get() else { return };
-        let reading = pin!(unconstrained(poll_fn(|context| self.read(&mut reader, context))));
-        if reading.poll(&mut Context::from_waker(waker)).is_ready() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Polls the reader until the socket is empty, or as often as one look may; ready when the reader has ended.
-    fn read(&self, reader: &mut Option<Task>, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..POLLS {
-            let Some(task) = reader else { return Poll::Ready(()) };
             self.is_empty.store(false, Ordering::Relaxed);
-            if task.as_mut().poll(context).is_ready() {
-                *reader = None;
-            } else if self.is_empty.load(Ordering::Relaxed) {
-                break;
+            let reading = pin!(unconstrained(poll_fn(|context| poll_reader(&mut reader, context))));
+            if reading.poll(&mut Context::from_waker(waker)).is_ready() {
+                waker.wake_by_ref();
+                return;
+            }
+            if self.is_empty.load(Ordering::Relaxed) {
+                return;
             }
         }
-        Poll::Pending
     }
 
     fn note(&self, read: &Poll<io::Result<usize>>, metas: &[RecvMeta]) {
@@ -147,6 +140,15 @@ impl Intake {
             Poll::Pending => self.is_empty.store(true, Ordering::Relaxed),
         }
     }
+}
+
+/// Ready once the reader has ended.
+fn poll_reader(reader: &mut Option<Task>, context: &mut Context<'_>) -> Poll<()> {
+    if let Some(task) = reader {
+        ready!(task.as_mut().poll(context));
+    }
+    *reader = None;
+    Poll::Ready(())
 }
 
 struct Connection {
