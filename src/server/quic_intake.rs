@@ -2,8 +2,9 @@
 //!
 //! quinn reads the socket in one task and runs each connection in one of its own. Among thousands that are busy the
 //! first gets its turn as rarely as any other: the buffer of the socket overflows, and a connection woken by one packet
-//! finds no second. Here connections let it read before they run, every so often. So packets wait where they belong, and a connection handles all it has in one turn, with one acknowledgement
-//! and large writes (`docs/performance.md` has the figures).
+//! finds no second. Here connections let it read before they run, every so often. So packets wait where they belong, and
+//! a connection handles all it has in one turn, with one acknowledgement and large writes (`docs/performance.md` has the
+//! figures).
 
 use std::fmt;
 use std::future::poll_fn;
@@ -98,8 +99,8 @@ impl Intake {
         self.reader.get_or_init(|| Mutex::new(Some(task)));
     }
 
-    /// The reader's own turn, after which others have theirs, as among few connections. Whatever it took before has been
-    /// handled, for those it woke had their turns since.
+    /// The reader's own turn, after which others have theirs, as among few connections. What it took before has been
+    /// handled: on a worker thread those it woke had their turns before it has its next.
     fn poll_own(&self, context: &mut Context<'_>) -> Poll<()> {
         self.waker.get_or_init(|| context.waker().clone());
         self.taken.store(0, Ordering::Relaxed);
