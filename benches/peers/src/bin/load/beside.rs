@@ -12,9 +12,9 @@ use peers::Args;
 use peers::machine::{Mark, now_ns};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::sleep;
 
-use crate::cells::{connect_all, pump};
+use crate::cells::{Ticks, connect_all, pump};
 use crate::connect::{Connection, Generator};
 use crate::idle::answer;
 use crate::telemetry::wait_for_clients;
@@ -26,6 +26,9 @@ const FLOOD_BYTES: usize = 1400;
 const FLOOD_BATCH: usize = 16;
 /// Frames a second of the lone pair.
 const RATE: u64 = 500;
+/// Frames of a quarter of a second. On a shared machine others take about one percent of the relay's core, a few
+/// milliseconds now and then: a percentile of quarters is the relay's in most of them, one of the whole time is theirs.
+const QUARTER: u64 = RATE / 4;
 /// Who is connected before a storm: the pair, and two that have a part beside it otherwise.
 const BEFORE: u64 = 4;
 /// Until everybody who stands before a restart has been greeted.
@@ -59,6 +62,14 @@ impl Watched {
         latencies
     }
 
+    /// A quantile of each quarter of a second, and of these the median.
+    fn typical(&self, from: u64, to: u64, part: f64) -> f64 {
+        let quarters = (from..to).step_by(QUARTER as usize).map(|at| self.latencies(at, to.min(at + QUARTER)));
+        let mut each: Vec<_> = quarters.filter(|some| !some.is_empty()).map(|some| quantile(&some, part)).collect();
+        each.sort_unstable_by(f64::total_cmp);
+        each[each.len() / 2]
+    }
+
     /// Sends nothing more and waits for what is on its way.
     async fn stop(&self, from: u64) {
         self.is_stopped.store(true, Relaxed);
@@ -78,9 +89,10 @@ pub async fn beside(generator: Arc<Generator>, args: &Args) {
     if kind == "restart" {
         process = restarted(&generator, BEFORE + clients).await;
     }
-    let connected = connect_all(&generator, 0, BEFORE, |connection| connection).await;
+    let connected = connect_all(&generator, 0, 2, |connection| connection).await;
     let mut connected = connected.into_iter().map(|client| client.expect("a client"));
-    let [sender, receiver, noisy, deaf] = [(); 4].map(|()| connected.next().unwrap());
+    let [sender, receiver] = [(); 2].map(|()| connected.next().unwrap());
+    let others = others(generator.clone(), kind.clone(), clients).await;
     let watched = Arc::new(Watched::default());
     tokio::spawn(send_steadily(generator.clone(), sender, watched.clone()));
     tokio::spawn(receive(generator.clone(), receiver, watched.clone()));
@@ -89,29 +101,16 @@ pub async fn beside(generator: Arc<Generator>, args: &Args) {
     sleep(time).await;
     let (middle, before) = (watched.sent.load(Relaxed), Mark::new(process, 0));
     let (mut retries, began) = (0, Instant::now());
-    // Kept, so that nobody leaves before the end.
-    let mut kept = Vec::new();
-    match kind.as_str() {
-        "storm" | "restart" => {
-            retries = storm(generator.clone(), clients).await;
-            if let Some(address) = args.get("--telemetry") {
-                let counted = wait_for_clients(address.parse().unwrap(), BEFORE + clients).await.expect("metrics");
-                assert!(counted >= BEFORE + clients, "the relay counts {counted} clients");
-            }
+    others.begin.send(()).expect("the others are there");
+    let is_storm = matches!(kind.as_str(), "storm" | "restart");
+    if is_storm {
+        retries = others.done.await.expect("the others end");
+        if let Some(address) = args.get("--telemetry") {
+            let counted = wait_for_clients(address.parse().unwrap(), BEFORE + clients).await.expect("metrics");
+            assert!(counted >= BEFORE + clients, "the relay counts {counted} clients");
         }
-        "flood" => {
-            tokio::spawn(receive(generator.clone(), deaf, Arc::default()));
-            tokio::spawn(flood(generator.clone(), noisy, 3));
-        }
-        "same" => drop(tokio::spawn(flood(generator.clone(), noisy, 1))),
-        "deaf" => {
-            kept.push(deaf);
-            tokio::spawn(flood(generator.clone(), noisy, 3));
-        }
-        other => panic!("beside {other:?}"),
     }
     let all_in = began.elapsed();
-    let is_storm = matches!(kind.as_str(), "storm" | "restart");
     if !is_storm {
         sleep(time).await;
     }
@@ -125,15 +124,20 @@ pub async fn beside(generator: Arc<Generator>, args: &Args) {
     // What the pair costs alone is not the newcomers'.
     let pair = (before.relay - lonely.relay) * (after.ns - before.ns) as f64 / (before.ns - lonely.ns) as f64;
     let newcomers = if is_storm { clients } else { 0 };
+    let quarters = [watched.typical(first, middle, 0.99), watched.typical(middle, last, 0.99)];
     println!(
-        "{{\"cell\":\"fairness\",\"beside\":\"{kind}\",\"clients\":{newcomers},\"alone_p50\":{:.1},\"alone_p99\":{:.1},\
-         \"p50\":{:.1},\"p99\":{:.1},\"ratio\":{:.3},\"lost\":{},\"retries\":{retries},\"seconds\":{:.2},\
+        "{{\"cell\":\"fairness\",\"beside\":\"{kind}\",\"clients\":{newcomers},\"alone_p50\":{:.1},\
+         \"alone_p99\":{:.1},\"p50\":{:.1},\"p99\":{:.1},\"ratio\":{:.3},\"alone_quarter_p99\":{:.1},\
+         \"quarter_p99\":{:.1},\"quarter_ratio\":{:.3},\"lost\":{},\"retries\":{retries},\"seconds\":{:.2},\
          \"underway\":{underway},\"late_p99\":{:.1},\"connect_us\":{:.1},\"ended\":{},{}}}",
         quantile(&alone, 0.5),
         quantile(&alone, 0.99),
         quantile(&with, 0.5),
         quantile(&with, 0.99),
         quantile(&with, 0.99) / quantile(&alone, 0.99),
+        quarters[0],
+        quarters[1],
+        quarters[1] / quarters[0],
         watched.sent.load(Relaxed) - first - arrived,
         all_in.as_secs_f64(),
         quantile(&late, 0.99),
@@ -141,7 +145,6 @@ pub async fn beside(generator: Arc<Generator>, args: &Args) {
         watched.is_over.load(Relaxed),
         after.since(&before)
     );
-    drop(kept);
 }
 
 fn quantile(sorted: &[u64], part: f64) -> f64 {
@@ -170,20 +173,23 @@ async fn restarted(generator: &Arc<Generator>, clients: u64) -> u64 {
 async fn send_steadily(generator: Arc<Generator>, mut sender: Connection, watched: Arc<Watched>) {
     let proto = generator.proto;
     let mut payload = vec![0; proto.payload(LONE_BYTES)];
-    let mut ticks = interval(Duration::from_nanos(1_000_000_000 / RATE));
+    let (began, every) = (now_ns(), 1_000_000_000 / RATE);
+    let (mut ticks, mut due) = (Ticks::every(RATE), 0);
     loop {
-        let due = ticks.tick().await;
-        watched.late.lock().unwrap().push(due.elapsed().as_nanos() as u64);
-        if watched.is_stopped.load(Relaxed) {
-            return pending().await;
-        }
-        let number = watched.sent.fetch_add(1, Relaxed);
-        payload[..8].copy_from_slice(&now_ns().to_le_bytes());
-        payload[8..16].copy_from_slice(&number.to_le_bytes());
-        let mut frame = Vec::new();
-        proto.encode(&generator.id(0), &generator.id(1), &payload, &mut frame);
-        if sender.write(&frame).await.is_err() {
-            return watched.is_over.store(true, Relaxed);
+        for _ in 0..ticks.due().await {
+            due += every;
+            watched.late.lock().unwrap().push((now_ns() - began).saturating_sub(due));
+            if watched.is_stopped.load(Relaxed) {
+                return pending().await;
+            }
+            let number = watched.sent.fetch_add(1, Relaxed);
+            payload[..8].copy_from_slice(&now_ns().to_le_bytes());
+            payload[8..16].copy_from_slice(&number.to_le_bytes());
+            let mut frame = Vec::new();
+            proto.encode(&generator.id(0), &generator.id(1), &payload, &mut frame);
+            if sender.write(&frame).await.is_err() {
+                return watched.is_over.store(true, Relaxed);
+            }
         }
     }
 }
@@ -200,32 +206,59 @@ async fn receive(generator: Arc<Generator>, mut receiver: Connection, watched: A
     pump(generator.proto, &mut receiver, &AtomicBool::new(false), each, || {}).await
 }
 
+/// Whoever is beside the pair.
+struct Others {
+    /// Has them do their part.
+    begin: oneshot::Sender<()>,
+    /// How often somebody was refused until all of a storm were in; a flood does not end.
+    done: oneshot::Receiver<u64>,
+}
+
+/// Connects 2 and 3, on a thread that makes way for the pair's and with sockets of their own: so the pair waits for the
+/// relay, and neither for our own floods and handshakes nor behind their packets.
+async fn others(generator: Arc<Generator>, kind: String, clients: u64) -> Others {
+    let (stand, standing) = oneshot::channel();
+    let (begin, begun) = oneshot::channel();
+    let (end, done) = oneshot::channel();
+    thread::spawn(move || {
+        // Only then does a thread that wakes go first at once; a low priority alone lets it wait for a millisecond.
+        let none = libc::sched_param { sched_priority: 0 };
+        // SAFETY: zero is the calling thread, and the parameter outlives the call.
+        assert_eq!(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &none) }, 0);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let generator = Arc::new(generator.apart(clients));
+            let connected = connect_all(&generator, 2, BEFORE, |connection| connection).await;
+            let mut connected = connected.into_iter().map(|client| client.expect("a client"));
+            let [noisy, other] = [(); 2].map(|()| connected.next().unwrap());
+            let _ = stand.send(());
+            begun.await.expect("a beginning");
+            match kind.as_str() {
+                "storm" | "restart" => drop(end.send(connect_patiently(&generator, clients).await)),
+                "flood" => {
+                    tokio::spawn(receive(generator.clone(), other, Arc::default()));
+                    flood(generator, noisy, 3).await;
+                }
+                "same" => flood(generator, noisy, 1).await,
+                "deaf" => flood(generator, noisy, 3).await,
+                name => panic!("beside {name:?}"),
+            }
+            pending::<()>().await;
+        });
+    });
+    standing.await.expect("the others are connected");
+    Others { begin, done }
+}
+
 async fn flood(generator: Arc<Generator>, mut sender: Connection, to: u64) {
     let proto = generator.proto;
     let mut frame = Vec::new();
     proto.encode(&generator.id(2), &generator.id(to), &vec![0; proto.payload(FLOOD_BYTES)], &mut frame);
     let frames = frame.repeat(FLOOD_BATCH);
     while sender.write(&frames).await.is_ok() {
-        // The pair of the same thread has its turn.
+        // Whoever reads on the same thread has its turn.
         tokio::task::yield_now().await;
     }
-}
-
-/// Connects everybody at once, again until they are in; gives how often somebody was refused. On a thread of its own that
-/// makes way for the pair's, so that the pair waits for the relay and not for our own handshakes.
-async fn storm(generator: Arc<Generator>, clients: u64) -> u64 {
-    let (done, all_in) = oneshot::channel();
-    thread::spawn(move || {
-        // SAFETY: plain numbers; zero is the calling thread.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let refused = connect_patiently(&generator, clients).await;
-            let _ = done.send(refused);
-            pending::<()>().await;
-        });
-    });
-    all_in.await.expect("the storm's thread")
 }
 
 /// Gives how often somebody was refused once all are in, and lets them stay.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use peers::Args;
 use peers::machine::{Mark, now_ns};
 use tokio::io::AsyncReadExt;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
@@ -184,18 +185,12 @@ pub async fn lone(generator: Arc<Generator>, args: &Args) {
         pump(proto, &mut receiver, &stop, each, || {}).await.expect("a receiver");
         latencies
     });
-    let timer = interval(rate);
+    let mut timer = Ticks::every(rate);
     let (source, destination) = (generator.id(0), generator.id(1));
     let (mut payload, mut bytes) = (vec![MARKER; length], Vec::new());
     let (mut sent, mut before) = (0, None);
     while sent < total {
-        let mut ready = timer.readable().await.unwrap();
-        let mut due = [0u8; 8];
-        if unsafe { libc::read(timer.get_ref().as_raw_fd(), due.as_mut_ptr().cast(), 8) } != 8 {
-            ready.clear_ready();
-            continue;
-        }
-        for _ in 0..u64::from_ne_bytes(due).min(total - sent) {
+        for _ in 0..timer.due().await.min(total - sent) {
             if sent >= warm && before.is_none() {
                 before = Some(Mark::new(process, received.load(Relaxed)));
             }
@@ -226,14 +221,33 @@ pub async fn lone(generator: Arc<Generator>, args: &Args) {
 }
 
 /// A timer of the system: those of the runtime are as coarse as a millisecond.
-fn interval(rate: u64) -> tokio::io::unix::AsyncFd<OwnedFd> {
-    let every = libc::timespec { tv_sec: 0, tv_nsec: (1_000_000_000 / rate) as i64 };
-    let spec = libc::itimerspec { it_interval: every, it_value: every };
-    let timer = unsafe {
-        let timer = libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK);
-        libc::timerfd_settime(timer, 0, &spec, std::ptr::null_mut());
-        OwnedFd::from_raw_fd(timer)
-    };
-    // SAFETY: the descriptor is owned by what is registered, so it stays open as long.
-    unsafe { tokio::io::unix::AsyncFd::register(timer) }.unwrap()
+pub struct Ticks(AsyncFd<OwnedFd>);
+
+impl Ticks {
+    /// So many a second from now on.
+    pub fn every(rate: u64) -> Self {
+        let every = libc::timespec { tv_sec: 0, tv_nsec: (1_000_000_000 / rate) as i64 };
+        let spec = libc::itimerspec { it_interval: every, it_value: every };
+        // SAFETY: the descriptor is new and nobody else's.
+        let timer = unsafe {
+            let timer = libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK);
+            libc::timerfd_settime(timer, 0, &spec, std::ptr::null_mut());
+            OwnedFd::from_raw_fd(timer)
+        };
+        // SAFETY: the descriptor is owned by what is registered, so it stays open as long.
+        Self(unsafe { AsyncFd::register(timer) }.unwrap())
+    }
+
+    /// Waits until some are due; gives how many.
+    pub async fn due(&mut self) -> u64 {
+        loop {
+            let mut ready = self.0.readable().await.unwrap();
+            let mut due = [0u8; 8];
+            // SAFETY: as many bytes as there is room for.
+            if unsafe { libc::read(self.0.get_ref().as_raw_fd(), due.as_mut_ptr().cast(), 8) } == 8 {
+                return u64::from_ne_bytes(due);
+            }
+            ready.clear_ready();
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub struct Generator {
     /// One after the other: a socket has room for so many packets on their way only.
     quic: Vec<quinn::Endpoint>,
     seed: u64,
-    parties: Vec<Party>,
+    parties: Arc<[Party]>,
 }
 
 /// A connected client.
@@ -49,27 +49,8 @@ pub struct Connection {
 impl Generator {
     pub fn new(args: &Args) -> Self {
         let proto = Proto::named(args.get("--proto").expect("--proto"));
-        let alpn: &[&[u8]] = match proto {
-            Proto::WarrenWs => &[b"http/1.1"],
-            Proto::Quic => &[b"raw"],
-            _ => &[],
-        };
-        let endpoint = || {
-            let socket = udp_socket("127.0.0.1:0".parse().unwrap());
-            let runtime = Arc::new(quinn::TokioRuntime);
-            let mut endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime).unwrap();
-            let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(client_tls(alpn)).unwrap();
-            let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-            let mut transport = quinn::TransportConfig::default();
-            transport.max_idle_timeout(Some(Duration::from_secs(600).try_into().unwrap()));
-            config.transport_config(Arc::new(transport));
-            endpoint.set_default_client_config(config);
-            endpoint
-        };
-        let clients = args.number("--clients", 1).max(1);
-        let sockets = if proto.is_quic() { clients.div_ceil(CLIENTS_PER_SOCKET) } else { 0 };
-        let quic = (0..sockets).map(|_| endpoint()).collect();
-        let parties = args.get("--parties").filter(|_| proto.is_warren()).map_or_else(Vec::new, |file| {
+        let quic = endpoints(proto, args.number("--clients", 1));
+        let parties = args.get("--parties").filter(|_| proto.is_warren()).map_or_else(Arc::default, |file| {
             let text = std::fs::read_to_string(file).expect(file);
             let party = |line: &str| {
                 let (id, token) = line.split_once(' ').expect("an id and a token");
@@ -81,10 +62,22 @@ impl Generator {
         Self {
             proto,
             to: args.get("--to").expect("--to").parse().unwrap(),
-            tls: tokio_rustls::TlsConnector::from(Arc::new(client_tls(alpn))),
+            tls: tokio_rustls::TlsConnector::from(Arc::new(client_tls(alpn(proto)))),
             quic,
             seed: now_ns(),
             parties,
+        }
+    }
+
+    /// The same clients with sockets of the runtime that this is called in.
+    pub fn apart(&self, clients: u64) -> Self {
+        Self {
+            proto: self.proto,
+            to: self.to,
+            tls: self.tls.clone(),
+            quic: endpoints(self.proto, clients),
+            seed: self.seed,
+            parties: self.parties.clone(),
         }
     }
 
@@ -214,6 +207,32 @@ impl Generator {
         connection.left.clear();
         Ok(())
     }
+}
+
+fn alpn(proto: Proto) -> &'static [&'static [u8]] {
+    match proto {
+        Proto::WarrenWs => &[b"http/1.1"],
+        Proto::Quic => &[b"raw"],
+        _ => &[],
+    }
+}
+
+/// UDP sockets for so many clients; none over TCP.
+fn endpoints(proto: Proto, clients: u64) -> Vec<quinn::Endpoint> {
+    let endpoint = |_| {
+        let socket = udp_socket("127.0.0.1:0".parse().unwrap());
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let mut endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime).unwrap();
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(client_tls(alpn(proto))).unwrap();
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_idle_timeout(Some(Duration::from_secs(600).try_into().unwrap()));
+        config.transport_config(Arc::new(transport));
+        endpoint.set_default_client_config(config);
+        endpoint
+    };
+    let sockets = if proto.is_quic() { clients.max(1).div_ceil(CLIENTS_PER_SOCKET) } else { 0 };
+    (0..sockets).map(endpoint).collect()
 }
 
 impl Connection {
