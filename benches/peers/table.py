@@ -51,7 +51,7 @@ def describe(line):
         return what + (f", {line['lost']} LOST" if line["lost"] else "") + disturbed(line)
     if line["cell"] == "fairness":
         text = (f"beside {line['beside']}: p50 {line['p50']:.0f} us, p99 {line['p99']:.0f} us, "
-                f"alone {line['alone_p50']:.0f} and {line['alone_p99']:.0f}, p99 of most quarter seconds "
+                f"alone {line['alone_p50']:.0f} and {line['alone_p99']:.0f}, median p99 of quarter seconds "
                 f"{line['quarter_p99']:.0f} and {line['alone_quarter_p99']:.0f}, {line['lost']} lost")
         if line["beside"] in STORMS:
             text += (f", {line['clients']} in after {line['seconds']:.2f} s, {line['retries']} refused, "
